@@ -1,0 +1,137 @@
+//! What goes in with a value, and what comes out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::types::{Durability, Millis};
+
+/// What a write asks for besides key and value.
+#[derive(Debug, Clone, Default)]
+pub struct SetOptions {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) metadata: Bytes,
+    pub(crate) durability: Durability,
+}
+
+impl SetOptions {
+    /// No metadata, the cache's default time to live, `Buffered`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The entry expires this long after it was set. Counted in whole milliseconds; zero expires at once.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Opaque bytes kept beside the value, at most 65,535.
+    #[must_use]
+    pub fn metadata(mut self, metadata: impl Into<Bytes>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    /// How durable the entry is when `set` returns.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+}
+
+/// What became of a write (P3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetOutcome {
+    /// The entry is in the cache.
+    Stored {
+        /// How durably.
+        durability: Durability,
+    },
+    /// The entry is not in the cache, and neither is an older value of the key.
+    Refused {
+        /// Why.
+        reason: RefuseReason,
+    },
+}
+
+impl SetOutcome {
+    /// Whether the entry is in the cache.
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored { .. })
+    }
+}
+
+/// Why a write was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RefuseReason {
+    /// Key, metadata and value together do not fit (one segment, or `max_value_bytes`).
+    TooLarge,
+    /// `try_set` only: the write pipeline is full; try again later.
+    Busy,
+    /// The disk has no room for another segment, and nothing could be evicted.
+    DiskFull,
+    /// The disk fails. Writes are accepted again when it recovers.
+    DiskFailed,
+}
+
+/// Where a hit was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The hot tier.
+    Memory,
+    /// A record that was not written yet.
+    Buffer,
+    /// A segment file.
+    Disk,
+}
+
+/// An entry that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    pub(crate) value: Bytes,
+    pub(crate) metadata: Bytes,
+    pub(crate) created: Millis,
+    pub(crate) expires: Option<Millis>,
+    pub(crate) now: Millis,
+    pub(crate) source: Source,
+}
+
+impl Hit {
+    /// The value.
+    pub fn value(&self) -> &Bytes {
+        &self.value
+    }
+
+    /// The value, owned.
+    pub fn into_value(self) -> Bytes {
+        self.value
+    }
+
+    /// The user's metadata; empty if none was set.
+    pub fn metadata(&self) -> &Bytes {
+        &self.metadata
+    }
+
+    /// How long ago the entry was set, in whole milliseconds.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(self.now.0.saturating_sub(self.created.0))
+    }
+
+    /// When the entry expires; `None`: never.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires.map(|at| UNIX_EPOCH + Duration::from_millis(at.0))
+    }
+
+    /// Where it was found.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+}

@@ -1,0 +1,9 @@
+//! What the user holds.
+
+mod builder;
+mod cache;
+mod entry;
+
+pub use builder::Builder;
+pub use cache::{BoxFuture, Cache, DiskCache};
+pub use entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};

@@ -1,0 +1,56 @@
+//! Exactness, written once: short reads and writes, EINTR, and what "nothing more came" means.
+
+use std::io;
+
+use super::{DiskFile, WriteBuf};
+
+/// Reads exactly `len` bytes at `offset`. `UnexpectedEof` if the file ends before.
+pub async fn read_exact_at(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut all = read_some(file, offset, len).await?;
+    while all.len() < len {
+        let more = read_some(file, offset + all.len() as u64, len - all.len()).await?;
+        if more.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        all.extend_from_slice(&more);
+    }
+    Ok(all)
+}
+
+async fn read_some(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    loop {
+        match file.read_at(offset, len).await {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Writes all of `buf` at `offset`. A write that takes nothing is `WriteZero`.
+pub async fn write_all_at(file: &dyn DiskFile, mut offset: u64, mut buf: WriteBuf) -> io::Result<()> {
+    while !buf.is_empty() {
+        match file.write_at(offset, buf.clone()).await {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                offset += n as u64;
+                buf.advance(n);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Copies `buf.len()` bytes at `offset` if all of them are at hand without waiting.
+pub fn read_exact_now(file: &dyn DiskFile, offset: u64, buf: &mut [u8]) -> bool {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_now(offset + done as u64, &mut buf[done..]) {
+            Ok(n) if n > 0 => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
+    true
+}

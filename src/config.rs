@@ -1,0 +1,161 @@
+//! Settings are data. Each default is written once, here.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::types::{BLOCK_BYTES, BackendKind, MAX_KEY_BYTES};
+
+/// The smallest segment, in bytes.
+pub const MIN_SEGMENT_LEN_BYTES: u64 = 64 << 10;
+/// The largest segment, in bytes.
+pub const MAX_SEGMENT_LEN_BYTES: u64 = 1 << 30;
+/// Fewest segments of a cache: one open in each append stream, one being drained, one ready.
+pub const MIN_SEGMENTS: u64 = 5;
+/// Most segments of a cache: a slot of the index numbers them with 16 bits.
+pub const MAX_SEGMENTS: u64 = 1 << 16;
+/// What the manifest and the lock file may take, counted against the capacity.
+pub const DIRECTORY_OVERHEAD_BYTES: u64 = 4 * BLOCK_BYTES;
+
+/// Every setting of the engine. `Default` gives a 1 GiB cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Disk space that the directory may take, everything counted.
+    pub capacity_bytes: u64,
+    /// Length of a segment file; `None` chooses from the capacity (64 MiB for large caches), or takes what the
+    /// directory already has. A multiple of 4,096.
+    pub segment_len_bytes: Option<u64>,
+    /// Memory for the hot tier; 0 = none.
+    pub memory_bytes: u64,
+    /// The way to the disk.
+    pub backend: BackendKind,
+    /// Shards of the index, 1 to 1,024.
+    pub index_shards: usize,
+    /// A `Buffered` write is written out within this many milliseconds.
+    pub flush_interval_ms: u64,
+    /// Memory for records that are not written yet. A single larger record may pass it alone.
+    pub write_buffer_bytes: u64,
+    /// Longest value accepted, in bytes; `None`: what fits one segment.
+    pub max_value_bytes: Option<u64>,
+    /// Longest key accepted, in bytes: 1 to 65,536.
+    pub max_key_bytes: usize,
+    /// Time to live of entries set without one, in milliseconds; `None`: for ever.
+    pub default_ttl_ms: Option<u64>,
+    /// Entries whose time to live is at most this go to an append stream of their own.
+    pub short_ttl_ms: u64,
+    /// At most this share of a segment, in percent, is rewritten when it is evicted; 0 drops the oldest (FIFO).
+    pub reinsert_percent: u8,
+    /// Write past the page cache (O_DIRECT) where the file system can.
+    pub direct_io: bool,
+    /// How long `open` waits for the writes of a killed predecessor to land, in milliseconds.
+    pub lock_wait_ms: u64,
+    /// A disk operation that takes longer counts as failed, in milliseconds.
+    pub io_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 1 << 30,
+            segment_len_bytes: None,
+            memory_bytes: 0,
+            backend: BackendKind::Auto,
+            index_shards: 32,
+            flush_interval_ms: 100,
+            write_buffer_bytes: 32 << 20,
+            max_value_bytes: None,
+            max_key_bytes: MAX_KEY_BYTES,
+            default_ttl_ms: None,
+            short_ttl_ms: 60_000,
+            reinsert_percent: 25,
+            direct_io: true,
+            lock_wait_ms: 30_000,
+            io_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Config {
+    /// The segment length that a new directory gets: as configured, or from the capacity, so that a large cache has
+    /// 64 MiB segments and a small one about 64 segments.
+    pub fn chosen_segment_len_bytes(&self) -> u64 {
+        self.segment_len_bytes.unwrap_or_else(|| {
+            let large = (self.capacity_bytes / (MAX_SEGMENTS / 2)).next_power_of_two();
+            let share = (self.capacity_bytes / 64).max(1);
+            let share = 1 << (63 - share.leading_zeros());
+            share.clamp(MIN_SEGMENT_LEN_BYTES, 64 << 20).max(large).min(MAX_SEGMENT_LEN_BYTES)
+        })
+    }
+
+    /// How many segments of `segment_len_bytes` the capacity holds.
+    pub fn max_segments(&self, segment_len_bytes: u64) -> u64 {
+        self.capacity_bytes.saturating_sub(DIRECTORY_OVERHEAD_BYTES) / segment_len_bytes
+    }
+
+    /// The flush interval.
+    pub fn flush_interval(&self) -> Duration {
+        Duration::from_millis(self.flush_interval_ms)
+    }
+
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, naming the option and what works.
+    pub fn validate(&self) -> Result<()> {
+        let bad = |text: String| Err(Error::InvalidConfig(text));
+        if let Some(len) = self.segment_len_bytes {
+            if !(MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(&len) || len % BLOCK_BYTES != 0 {
+                return bad(format!(
+                    "segment_len_bytes is {len}; it must be a multiple of {BLOCK_BYTES} between \
+                     {MIN_SEGMENT_LEN_BYTES} and {MAX_SEGMENT_LEN_BYTES}"
+                ));
+            }
+        }
+        let len = self.chosen_segment_len_bytes();
+        self.validate_capacity(len)?;
+        if !(1..=1024).contains(&self.index_shards) {
+            return bad(format!("index_shards is {}; it must be 1 to 1024", self.index_shards));
+        }
+        if self.flush_interval_ms == 0 {
+            return bad("flush_interval_ms is 0; the smallest is 1 (or write with `Durability::Written`)".into());
+        }
+        if self.write_buffer_bytes < 1 << 20 {
+            return bad(format!("write_buffer_bytes is {}; it must be at least {}", self.write_buffer_bytes, 1 << 20));
+        }
+        if !(1..=MAX_KEY_BYTES).contains(&self.max_key_bytes) {
+            return bad(format!("max_key_bytes is {}; it must be 1 to {MAX_KEY_BYTES}", self.max_key_bytes));
+        }
+        if self.reinsert_percent > 90 {
+            return bad(format!("reinsert_percent is {}; at most 90, so that writing frees room", self.reinsert_percent));
+        }
+        if self.io_timeout_ms == 0 {
+            return bad("io_timeout_ms is 0; every operation would fail. 30000 is the default".into());
+        }
+        Ok(())
+    }
+
+    /// Checks that the capacity holds a workable number of segments of this length.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the smallest capacity that works.
+    pub fn validate_capacity(&self, segment_len_bytes: u64) -> Result<()> {
+        let segments = self.max_segments(segment_len_bytes);
+        if segments < MIN_SEGMENTS {
+            let least = MIN_SEGMENTS * segment_len_bytes + DIRECTORY_OVERHEAD_BYTES;
+            return Err(Error::InvalidConfig(format!(
+                "capacity_bytes is {}; with segments of {segment_len_bytes} bytes the smallest that works is {least}",
+                self.capacity_bytes
+            )));
+        }
+        if segments > MAX_SEGMENTS {
+            let least = (self.capacity_bytes / MAX_SEGMENTS).next_multiple_of(BLOCK_BYTES);
+            return Err(Error::InvalidConfig(format!(
+                "segment_len_bytes is {segment_len_bytes}; a capacity of {} needs at least {least}",
+                self.capacity_bytes
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Few kinds of errors; each says what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong. A refused write is not an error: see `SetOutcome`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller gave a key, metadata or option out of its limits.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The configuration cannot work; the text names the option and a value that does.
+    #[error("invalid configuration: {0}")]
+    InvalidConfig(String),
+    /// The directory holds files, but no cache of ours.
+    #[error("{path} is not an Esker cache ({why}); choose an empty or new directory. Nothing was changed")]
+    NotACache {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The directory was written by a newer version.
+    #[error(
+        "{path} has format version {found}, this build reads up to {supported}; upgrade Esker or choose another \
+         directory. Nothing was changed"
+    )]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest format version that this build reads.
+        supported: u32,
+    },
+    /// Another process, or another cache in this one, has the directory (or a dead process's writes still land).
+    #[error("{path} is in use by another process; close it there, or choose another directory")]
+    Locked {
+        /// The locked file.
+        path: PathBuf,
+    },
+    /// The directory belongs to someone else.
+    #[error("{path} is owned by user {owner}, not by {us}; run as that user or choose another directory")]
+    NotOwned {
+        /// The directory.
+        path: PathBuf,
+        /// The owner's user id.
+        owner: u32,
+        /// Our effective user id.
+        us: u32,
+    },
+    /// The requested backend cannot run here.
+    #[error("backend {kind} cannot run here: {why}; use `BackendKind::Auto` to fall back by itself")]
+    BackendUnavailable {
+        /// The backend.
+        kind: crate::types::BackendKind,
+        /// Why not.
+        why: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {op} {path}: {source}{}", remedy(source))]
+    Io {
+        /// What was tried, a verb.
+        op: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// What was asked to be made durable was lost: the disk failed. It was removed from the cache.
+    #[error("the disk failed while writing; the entry was dropped. Check the disk; the cache goes on by itself")]
+    WriteFailed,
+    /// The cache was closed.
+    #[error("the cache is closed; open it again")]
+    Closed,
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Wraps an I/O error with what was tried and where.
+    pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { op, path, source }
+    }
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space on that disk or lower `capacity_bytes`"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; remount it writable or choose another directory",
+        io::ErrorKind::PermissionDenied => "; give this user read and write access or choose another directory",
+        io::ErrorKind::NotADirectory => "; choose a directory",
+        _ => "",
+    }
+}

@@ -1,0 +1,4 @@
+//! Esker: a persistent, log-structured segment cache.
+pub mod backend;
+pub mod clock;
+pub mod types;

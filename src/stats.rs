@@ -1,0 +1,220 @@
+//! What is counted, lock-free, and the snapshots that users get.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::types::BackendKind;
+
+/// A counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn add_one(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The live counters of one cache.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[$doc])* pub $name: Counter),* }
+
+        /// The counts of one cache at a moment, since it was opened.
+        #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+        pub struct Counts { $($(#[$doc])* pub $name: u64),* }
+
+        impl Counters {
+            /// The counts now.
+            pub fn snapshot(&self) -> Counts {
+                Counts { $($name: self.$name.get()),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Gets answered from the hot tier.
+    hits_memory,
+    /// Gets answered from records that were not written yet.
+    hits_buffer,
+    /// Gets answered from a segment file.
+    hits_disk,
+    /// Gets of keys that the index does not know (or knows deleted): no disk was touched.
+    misses_unknown,
+    /// Gets of entries that had expired.
+    misses_expired,
+    /// Gets that met another key with the same digest.
+    misses_collision,
+    /// Gets that met a damaged record.
+    misses_damaged,
+    /// Gets that the disk failed to answer.
+    misses_io,
+    /// Gets of entries that were evicted while they were read.
+    misses_evicted,
+    /// Writes accepted.
+    sets,
+    /// Writes refused because the value, with key and metadata, does not fit.
+    refused_too_large,
+    /// `try_set`s refused because the pipeline was full.
+    refused_busy,
+    /// Writes refused because the disk is full.
+    refused_disk_full,
+    /// Writes refused because the disk fails.
+    refused_disk_failed,
+    /// Deletes that found an entry.
+    deletes,
+    /// Calls of `clear`.
+    clears,
+    /// Segments evicted.
+    segments_evicted,
+    /// Of these, segments in which every entry had expired.
+    segments_expired,
+    /// Entries that eviction dropped.
+    entries_evicted,
+    /// Entries that eviction rewrote.
+    entries_reinserted,
+    /// Bytes of entries that eviction rewrote.
+    bytes_reinserted,
+    /// Entries dropped since their record was damaged.
+    entries_damaged,
+    /// Entries dropped since the disk failed before they were written.
+    entries_lost,
+    /// Delete markers written or carried on by eviction.
+    markers_written,
+    /// Bytes of keys, metadata and values accepted by `set`.
+    bytes_admitted,
+    /// Bytes written to segment files: records, headers, footers and padding.
+    bytes_written,
+    /// Of these, padding.
+    bytes_padded,
+    /// Writes given to the backend.
+    writes,
+    /// `fdatasync` calls.
+    syncs,
+    /// Operations that failed to open or create a file.
+    failures_open,
+    /// Reads that failed.
+    failures_read,
+    /// Writes that failed.
+    failures_write,
+    /// Syncs that failed.
+    failures_sync,
+    /// Allocations of disk space that failed.
+    failures_allocate,
+    /// Renames that failed.
+    failures_rename,
+    /// Removals that failed.
+    failures_remove,
+}
+
+/// Statistics of a cache: the counts since it was opened, and what it holds now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stats {
+    /// The counts since the cache was opened.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Which backend runs; `None` for a memory cache.
+    pub backend: Option<BackendKind>,
+    /// Entries that the index knows.
+    pub entries: u64,
+    /// Bytes of records that are served.
+    pub live_bytes: u64,
+    /// Bytes of segment files that hold nothing served: replaced and deleted records, headers, padding, footers.
+    pub dead_bytes: u64,
+    /// Bytes that the directory takes, everything counted.
+    pub used_bytes: u64,
+    /// Bytes that the directory may take.
+    pub capacity_bytes: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Of these, free ones.
+    pub segments_free: u64,
+    /// Memory that the index takes, in bytes.
+    pub index_bytes: u64,
+    /// Memory that the hot tier takes, in bytes.
+    pub memory_bytes: u64,
+    /// Bytes accepted that are not written yet.
+    pub dirty_bytes: u64,
+}
+
+impl Stats {
+    /// Gets that were answered with a value.
+    pub fn hits(&self) -> u64 {
+        self.counts.hits_memory + self.counts.hits_buffer + self.counts.hits_disk
+    }
+
+    /// Gets that were not.
+    pub fn misses(&self) -> u64 {
+        let c = &self.counts;
+        c.misses_unknown
+            + c.misses_expired
+            + c.misses_collision
+            + c.misses_damaged
+            + c.misses_io
+            + c.misses_evicted
+    }
+
+    /// Hits of all gets, 0 to 1; 0 if there was none.
+    pub fn hit_ratio(&self) -> f64 {
+        let (hits, misses) = (self.hits() as f64, self.misses() as f64);
+        if hits + misses > 0.0 { hits / (hits + misses) } else { 0.0 }
+    }
+}
+
+/// What recovery found, kept and dropped, and why.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RecoveryReport {
+    /// Whether the directory was new.
+    pub created: bool,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Segments whose footer was read.
+    pub segments_by_footer: u64,
+    /// Segments that were scanned, since they had no (valid) footer.
+    pub segments_scanned: u64,
+    /// Segments that were free or held nothing.
+    pub segments_free: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Records seen.
+    pub records: u64,
+    /// Entries that the cache serves.
+    pub entries_kept: u64,
+    /// Records dropped because a newer one of the key exists (or deletes it).
+    pub dropped_replaced: u64,
+    /// Records dropped because they had expired.
+    pub dropped_expired: u64,
+    /// Records dropped because a `clear` came after them.
+    pub dropped_cleared: u64,
+    /// Records dropped because they are damaged.
+    pub dropped_damaged: u64,
+    /// Entries forgotten because a damaged place may have held a newer version of them (P2).
+    pub dropped_doubtful: u64,
+    /// Bytes behind the last whole record of segments that were being written.
+    pub torn_bytes: u64,
+    /// One line for each thing an operator should know, at most 100.
+    pub notes: Vec<String>,
+}
+
+impl RecoveryReport {
+    /// Adds a line for the operator, up to the limit.
+    pub(crate) fn note(&mut self, line: String) {
+        if self.notes.len() < 100 {
+            self.notes.push(line);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The words everything else is written in: digests, sequences, segment ids, record kinds, durabilities.
+
+use serde::{Deserialize, Serialize};
+
+/// Records start, and their lengths count, in units of this many bytes.
+pub const UNIT_BYTES: u64 = 16;
+
+/// The block that direct I/O moves: flushes pad to it, so that a block is written once (DESIGN.md, trap 12).
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// Longest key, in bytes. The shortest is one byte.
+pub const MAX_KEY_BYTES: usize = 64 * 1024;
+
+/// Longest user metadata of an entry, in bytes.
+pub const MAX_METADATA_BYTES: usize = u16::MAX as usize;
+
+/// The id of a segment: counted up, never used twice in the life of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SegmentId(pub u64);
+
+impl std::fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The place of a record in the order of all accepted writes of a directory. 48 bits on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The largest sequence that fits the format: 2^48 - 1.
+    pub const MAX: Sequence = Sequence((1 << 48) - 1);
+}
+
+/// The first 64 bits of SHA-256 over the directory's secret seed and the key. The index works on it; identity is
+/// the full key, compared on every read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub u64);
+
+/// A point in time: milliseconds since 1970 (UTC). 48 bits on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+pub struct Millis(pub u64);
+
+/// What a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum RecordKind {
+    /// An entry: key, metadata and the whole value.
+    Put = 1,
+    /// The key is deleted: everything older of this key is dead.
+    Delete = 2,
+    /// A piece of a large value; its head record makes it visible.
+    Chunk = 3,
+    /// The head of a large value: where its chunks are. Published last.
+    Head = 4,
+    /// Filler up to a block boundary; says nothing.
+    Pad = 5,
+}
+
+/// How safe an accepted write is (DESIGN.md, P4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Accepted and readable at once; written out within `flush_interval_ms`.
+    #[default]
+    Buffered,
+    /// In the kernel: survives the death of the process.
+    Written,
+    /// On the device: survives power loss. Many writers share one `fdatasync`.
+    Synced,
+}
+
+/// Which way the bytes go to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendKind {
+    /// The best that this build and this kernel offer: `Uring`, else `TokioFs`.
+    #[default]
+    Auto,
+    /// Long-lived ring threads over the `io-uring` crate (feature `io-uring`, Linux 5.10+).
+    Uring,
+    /// The `tokio-uring` crate on threads of its own (feature `tokio-uring`, Linux 5.11+).
+    TokioUring,
+    /// Positional I/O on tokio's blocking pool: every platform.
+    TokioFs,
+    /// The simulated disk, for tests.
+    Sim,
+}
+
+impl std::fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Uring => "uring",
+            Self::TokioUring => "tokio_uring",
+            Self::TokioFs => "tokio_fs",
+            Self::Sim => "sim",
+        })
+    }
+}

@@ -1,0 +1,2 @@
+//! segdump
+fn main() {}
