@@ -1,0 +1,183 @@
+//! The trait, and the cache on disk.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Builder, Hit, SetOptions, SetOutcome};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::stats::{RecoveryReport, Stats};
+use crate::types::BackendKind;
+
+/// A boxed future, as the object-safe trait returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A cache, usable as `Arc<dyn Cache>`. Every future is `Send` and safe to drop.
+pub trait Cache: Send + Sync {
+    /// The newest value of `key`, or `None`.
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>>;
+    /// Stores `value` under `key` with the default options.
+    fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>>;
+    /// Removes `key`; whether there was an entry.
+    fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>>;
+    /// Removes every entry.
+    fn clear(&self) -> BoxFuture<'_, Result<()>>;
+    /// Statistics now.
+    fn stats(&self) -> Stats;
+}
+
+/// The cache on disk. A handle: clones share one cache.
+///
+/// Dropping the last handle without [`DiskCache::close`] stops the background work at once: what was `Written` is
+/// there at the next open, what was only `Buffered` may not be.
+#[derive(Clone)]
+pub struct DiskCache {
+    pub(crate) engine: Arc<Engine>,
+}
+
+impl DiskCache {
+    /// Settings for a cache in `dir`, which is made if it does not exist.
+    pub fn builder(dir: impl AsRef<std::path::Path>) -> Builder {
+        Builder::new(dir.as_ref())
+    }
+
+    /// The newest accepted value of exactly this key, or `None` (P1).
+    ///
+    /// Cancel safe. What is in the page cache, or not written yet, is answered without leaving the caller's thread.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or overlong key, `Closed` after `close`. A damaged record or a failed read is a
+    /// miss, counted in [`Stats`].
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
+        self.engine.get(key.as_ref()).await
+    }
+
+    /// Whether [`DiskCache::get`] would find the key now; reads the record to be sure of the key.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.engine.peek(key.as_ref()).await?.is_some())
+    }
+
+    /// Stores a value with the default options. Waits while the write pipeline is full.
+    ///
+    /// Cancel safe: the write is then either done or has not begun.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a key or metadata out of limits, `Closed` after `close`. A refused write is `Ok(Refused)`.
+    pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
+        self.set_with(key, value, SetOptions::new()).await
+    }
+
+    /// Stores a value with options: time to live, metadata, durability.
+    ///
+    /// # Errors
+    /// As [`DiskCache::set`]; `WriteFailed` if a `Written` or `Synced` write was lost to a failing disk.
+    pub async fn set_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        options: SetOptions,
+    ) -> Result<SetOutcome> {
+        self.engine.set(key.as_ref(), value.into(), options, true).await
+    }
+
+    /// As [`DiskCache::set`], but `Refused { Busy }` instead of waiting. An older value of the key is then gone too
+    /// (P2).
+    ///
+    /// # Errors
+    /// As [`DiskCache::set`].
+    pub async fn try_set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
+        self.engine.set(key.as_ref(), value.into(), SetOptions::new(), false).await
+    }
+
+    /// Removes the key, durably once this returns; whether there was an entry.
+    ///
+    /// Cancel safe: the key is then either removed or not.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `Closed`; `WriteFailed` if the disk failed: the key is gone now, but may return at restart.
+    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.engine.delete(key.as_ref()).await
+    }
+
+    /// Removes every entry, durably once this returns.
+    ///
+    /// # Errors
+    /// `Io` if the manifest cannot be written: then nothing was removed.
+    pub async fn clear(&self) -> Result<()> {
+        self.engine.clear().await
+    }
+
+    /// Everything accepted before is `Written` once this returns.
+    ///
+    /// # Errors
+    /// `WriteFailed` if some of it was lost to a failing disk.
+    pub async fn flush(&self) -> Result<()> {
+        self.engine.flush().await
+    }
+
+    /// Everything accepted before is `Synced` once this returns.
+    ///
+    /// # Errors
+    /// As [`DiskCache::flush`].
+    pub async fn sync(&self) -> Result<()> {
+        self.engine.sync().await
+    }
+
+    /// Writes everything out, seals the open segments, stops the background work and unlocks the directory. Later
+    /// calls on any handle give `Closed`. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// As [`DiskCache::flush`].
+    pub async fn close(&self) -> Result<()> {
+        self.engine.close().await
+    }
+
+    /// Statistics now.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// What the open found, kept and dropped.
+    pub fn recovery_report(&self) -> RecoveryReport {
+        self.engine.recovery_report()
+    }
+
+    /// Which backend runs. Never `Auto`.
+    pub fn backend(&self) -> BackendKind {
+        self.engine.backend_kind()
+    }
+}
+
+impl std::fmt::Debug for DiskCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskCache").field("backend", &self.backend()).finish_non_exhaustive()
+    }
+}
+
+impl Cache for DiskCache {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>> {
+        Box::pin(self.engine.get(key))
+    }
+
+    fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>> {
+        Box::pin(self.engine.set(key, value, SetOptions::new(), true))
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.engine.delete(key))
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.engine.clear())
+    }
+
+    fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+}
