@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES};
+use super::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES, Trailer};
 use super::length::{LengthClass, MAX_RECORD_BYTES};
 use super::manifest::{Manifest, ManifestDefect};
 use super::object::{CHUNK_KEY_BYTES, ChunkKey, ObjectHead};
@@ -313,6 +313,8 @@ fn a_footer_points_nowhere_else() {
     assert_eq!(footer::decode_trailer(&[0; 63], SEGMENT, SEGMENT_LEN_BYTES), Err(FooterDefect::Truncated));
     let trailer = trailer(SEGMENT, SEGMENT_LEN_BYTES).unwrap();
     assert_eq!(footer::decode_rows(&bytes[..71], &trailer), Err(FooterDefect::Truncated));
+    let later = Trailer { min_sequence: Sequence(101), ..trailer };
+    assert_eq!(footer::decode_rows(&bytes, &later), Err(FooterDefect::Bounds), "a sequence that the trailer excludes");
 }
 
 #[test]
@@ -471,7 +473,7 @@ proptest! {
         prop_assert_eq!(file_name::parse_free_name(file_name::free_name(n).as_ref()), Some(n));
     }
 
-    /// Kind and magic are set right half of the time, so that the checks behind them are reached.
+    /// Kind and magics are put right in turn, so that the checks behind them are reached.
     #[test]
     fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0_u8..10, offset: u64, len: u64) {
         for magic in [&b""[..], &[kind, 0], b"ESKRSEG\0\x01\0\0\0", b"ESKRMAN\0\x01\0\0\0", b"ESKRFTR\0"] {
