@@ -5,9 +5,9 @@ use thiserror::Error;
 
 use super::bytes::{copy, is_zero, put, u32_at, uint};
 use super::checksum;
-use super::length::LengthClass;
+use super::length::{LengthClass, is_segment_len};
 use super::record::MIN_RECORD_BYTES;
-use super::segment_header::{DATA_START, is_segment_len};
+use super::segment_header::DATA_START;
 use crate::types::{BLOCK_BYTES, Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
 
 /// Length of a row.

@@ -1,4 +1,4 @@
-//! Record lengths in 11 bits.
+//! Record lengths in 11 bits, and the lengths that a segment can have.
 //!
 //! Lengths count units of 16 bytes. Below 128 units the class is the number of units. From there on it is a floating
 //! point number with a hidden one and six mantissa bits: 64 steps an octave, so rounding up adds less than 1/64.
@@ -10,7 +10,7 @@
 //!
 //! Class 1344 is 2^26 units: 1 GiB, the longest.
 
-use crate::types::UNIT_BYTES;
+use crate::types::{BLOCK_BYTES, UNIT_BYTES};
 
 /// The longest length that has a class, in bytes: 1 GiB.
 pub const MAX_RECORD_BYTES: u64 = 1 << 30;
@@ -59,4 +59,9 @@ impl LengthClass {
     pub fn from_bits(bits: u16) -> Option<Self> {
         (bits <= MAX_BITS).then_some(Self(bits))
     }
+}
+
+/// Whether a segment can have this length: whole blocks, room for header and footer, at most 1 GiB.
+pub(super) fn is_segment_len(len_bytes: u64) -> bool {
+    (2 * BLOCK_BYTES..=MAX_RECORD_BYTES).contains(&len_bytes) && len_bytes.is_multiple_of(BLOCK_BYTES)
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::bytes::{copy, is_zero, put, u32_at, uint};
 use super::checksum;
-use super::segment_header::is_segment_len;
+use super::length::is_segment_len;
 use crate::types::{Millis, Sequence};
 
 /// The version of the format that this code reads and writes.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::bytes::{copy, is_zero, put, u32_at, uint};
-use super::length::MAX_RECORD_BYTES;
+use super::length::is_segment_len;
 use super::{checksum, manifest};
 use crate::types::{BLOCK_BYTES, Millis, SegmentId};
 
@@ -99,9 +99,4 @@ impl SegmentHeader {
             Err(HeaderDefect::Meaning)
         }
     }
-}
-
-/// Whether a segment can have this length: whole blocks, room for header and footer, at most 1 GiB.
-pub(super) fn is_segment_len(len_bytes: u64) -> bool {
-    (2 * BLOCK_BYTES..=MAX_RECORD_BYTES).contains(&len_bytes) && len_bytes.is_multiple_of(BLOCK_BYTES)
 }
