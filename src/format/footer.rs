@@ -57,6 +57,7 @@ impl Row {
             2 => RecordKind::Delete,
             3 => RecordKind::Chunk,
             4 => RecordKind::Head,
+            6 => RecordKind::Marker,
             _ => return None,
         };
         let class = LengthClass::from_bits(packed & ((1 << CLASS_BITS) - 1))?;

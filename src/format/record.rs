@@ -262,6 +262,7 @@ fn kind_of(byte: u8) -> Result<RecordKind, Defect> {
         3 => Ok(RecordKind::Chunk),
         4 => Ok(RecordKind::Head),
         5 => Ok(RecordKind::Pad),
+        6 => Ok(RecordKind::Marker),
         _ => Err(Defect::Kind),
     }
 }

@@ -13,6 +13,8 @@ pub const DATA_START: u64 = BLOCK_BYTES;
 pub const SEGMENT_HEADER_BYTES: usize = 64;
 /// The highest stream number: 0 new entries, 1 reinserted ones, 2 short-lived ones.
 pub const MAX_STREAM: u8 = 2;
+/// The stream number of a segment that holds nothing. The id stays, so that it is never used again.
+pub const FREE_STREAM: u8 = 255;
 
 const MAGIC: &[u8; 8] = b"ESKRSEG\0";
 const CRC_AT: usize = 60;
@@ -26,7 +28,7 @@ pub struct SegmentHeader {
     pub segment_len_bytes: u64,
     /// When the segment was begun.
     pub created: Millis,
-    /// Which append stream filled it: 0 new, 1 reinserted, 2 short-lived.
+    /// Which append stream filled it: 0 new, 1 reinserted, 2 short-lived; 255: it is free.
     pub stream: u8,
     /// The directory it belongs to, as in the manifest.
     pub directory_id: u64,
@@ -93,7 +95,7 @@ impl SegmentHeader {
         };
         let reserved = [(12, 16), (38, 40), (41, 44), (52, CRC_AT)];
         let is_plain = reserved.iter().all(|(from, to)| is_zero(bytes, *from, *to));
-        if is_plain && header.stream <= MAX_STREAM && is_segment_len(header.segment_len_bytes) {
+        if is_plain && (header.stream <= MAX_STREAM || header.stream == FREE_STREAM) && is_segment_len(header.segment_len_bytes) {
             Ok(header)
         } else {
             Err(HeaderDefect::Meaning)

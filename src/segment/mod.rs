@@ -36,8 +36,6 @@ impl Stream {
     pub const ALL: [Stream; 3] = [Stream::New, Stream::Reinserted, Stream::ShortLived];
 }
 
-/// The stream number in the header of a segment that is free.
-pub const FREE: u8 = 255;
 
 /// No part of the segment was lost.
 const NOTHING_LOST: u64 = u64::MAX;
