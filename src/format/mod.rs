@@ -1,9 +1,10 @@
 //! The format on disk, version 1. This page is the specification; the code in the files beside it follows it, and golden
 //! bytes under `tests/golden` pin it.
 //!
-//! Integers are little-endian and unsigned. Offsets count from the start of the structure, or, where said, of the file. CRC is CRC-32 with the IEEE polynomial (that of zlib). Times are in
-//! milliseconds since 1970 (UTC) unless a table says seconds. Bytes named *zero* are written as zero, and a reader
-//! refuses anything else there.
+//! Integers are little-endian and unsigned. Offsets count from the start of the structure, or, where said, of the file.
+//! CRC is CRC-32 with the IEEE polynomial (that of zlib). Times are in milliseconds since 1970 (UTC) unless a table says
+//! seconds. Bytes named *zero* are written as zero; in headers, manifests, rows and trailers a reader refuses anything
+//! else there.
 //!
 //! # A directory
 //!
