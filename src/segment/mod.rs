@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{DiskFile, exact};
-use crate::types::SegmentId;
+use crate::format::footer::Row;
+use crate::types::{RecordKind, SegmentId, Sequence};
 
 pub mod scan;
 pub mod set;
@@ -184,5 +185,16 @@ impl Segment {
             return Ok(buf);
         }
         exact::read_exact_at(&*file, offset, len).await
+    }
+}
+
+/// What a sealed segment holds.
+pub fn summarize(rows: &[Row]) -> Summary {
+    let never = |s: u32| if s == 0 { u32::MAX } else { s };
+    let entries = rows.iter().filter(|r| r.kind == RecordKind::Put);
+    Summary {
+        min_sequence: rows.iter().map(|r| r.sequence).min().unwrap_or(Sequence::MAX).0,
+        last_expiry_s: entries.map(|r| never(r.expires_s)).max().unwrap_or(u32::MAX),
+        rows: rows.len() as u32,
     }
 }
