@@ -6,6 +6,8 @@ pub mod clock;
 pub mod config;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod index;
 mod stats;
 mod types;
 
