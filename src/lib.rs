@@ -13,7 +13,6 @@ pub mod format;
 #[doc(hidden)]
 pub mod index;
 mod log;
-mod memory;
 mod read;
 mod recover;
 mod segment;

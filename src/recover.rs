@@ -301,6 +301,7 @@ async fn install(r: &Recovery<'_>, one: Used) -> Result<()> {
     }
     let summary: Summary = crate::segment::summarize(&one.rows);
     let segment = Segment::sealed(one.id, one.slot, path, file, summary);
+    segment.set_horizon(r.segments.newest_id());
     r.segments.install(Arc::new(segment));
     Ok(())
 }

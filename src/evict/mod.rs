@@ -186,7 +186,7 @@ impl Evictor {
         let Some(found) = self.log.forget(row.digest, at) else { return Ok(()) };
         self.log.counters.entries_evicted.add_one();
         if found.older && self.may_be_covered(victim.id, row, victim.horizon()) {
-            self.leave_marker(row, self.log.segments.newest_id()).await?;
+            self.leave_marker(row, victim.horizon()).await?;
         }
         Ok(())
     }

@@ -49,8 +49,6 @@ impl Evictor {
         if census.available < self.low_water() && census.sealed > 0 {
             return self.evict_one().await;
         }
-        // Writers that wait for room when there is none to be made are told so.
-        self.log.segments.room.notify_waiters();
         Ok(false)
     }
 

@@ -180,6 +180,7 @@ impl Log {
         *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
         let mut active = log.active.lock();
         if active.as_ref().is_some_and(|s| s.id == segment.id) {
+            segment.set_horizon(self.segments.newest_id());
             *active = None;
         }
         let kept = {
