@@ -63,9 +63,12 @@ impl OsFile {
 
     /// Blocking: one positional read into a fresh buffer.
     pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut buf = vec![0; len];
-        let n = pread(&self.read, &mut buf, offset)?;
-        buf.truncate(n);
+        check_offset(offset)?;
+        let mut buf = buffer_for(len)?;
+        if len == 0 {
+            return Ok(buf);
+        }
+        pread(&self.read, &mut buf, len, offset)?;
         Ok(buf)
     }
 
@@ -105,14 +108,28 @@ pub fn check_offset(offset: u64) -> io::Result<()> {
     i64::try_from(offset).map(|_| ()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
+/// An empty vector with room for `len` bytes. `OutOfMemory` where `vec![0; len]` would end the process.
+pub(super) fn buffer_for(len: usize) -> io::Result<Vec<u8>> {
+    let mut buf = Vec::new();
+    buf.try_reserve_exact(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    Ok(buf)
+}
+
+/// Reads into the room of an empty `buf`, on Unix without filling it with zeros first.
 #[cfg(unix)]
-fn pread(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+fn pread(file: &File, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    rustix::io::pread(file, rustix::buffer::spare_capacity(buf), offset)?;
+    // The room may be larger than was asked for.
+    buf.truncate(len);
+    Ok(())
 }
 
 #[cfg(windows)]
-fn pread(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
+fn pread(file: &File, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    buf.resize(len, 0);
+    let n = std::os::windows::fs::FileExt::seek_read(file, buf, offset)?;
+    buf.truncate(n);
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -271,14 +271,11 @@ impl DiskFile for TokioUringFile {
         if len == 0 {
             return ready(Ok(Vec::new()));
         }
-        if let Err(e) = os::check_offset(offset) {
-            return ready(Err(e));
-        }
         let len = len.min(MOST_BYTES);
-        let mut buf = Vec::new();
-        if buf.try_reserve_exact(len).is_err() {
-            return ready(Err(io::ErrorKind::OutOfMemory.into()));
-        }
+        let buf = match os::check_offset(offset).and_then(|()| os::buffer_for(len)) {
+            Ok(buf) => buf,
+            Err(e) => return ready(Err(e)),
+        };
         self.run(|reply| Operation::Read { offset, buf, len, reply })
     }
 

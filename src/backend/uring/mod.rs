@@ -17,6 +17,8 @@ use crate::types::BackendKind;
 mod job;
 mod reactor;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 /// The backend over rings. Its threads end when it and the last of its files are dropped, after what is in flight.
 #[derive(Clone)]
@@ -107,14 +109,11 @@ impl DiskFile for RingFile {
         if len == 0 {
             return ready(Ok(Vec::new()));
         }
-        if let Err(e) = os::check_offset(offset) {
-            return ready(Err(e));
-        }
         let len = ring::length(len);
-        let mut buf = Vec::new();
-        if buf.try_reserve_exact(len as usize).is_err() {
-            return ready(Err(io::ErrorKind::OutOfMemory.into()));
-        }
+        let buf = match os::check_offset(offset).and_then(|()| os::buffer_for(len as usize)) {
+            Ok(buf) => buf,
+            Err(e) => return ready(Err(e)),
+        };
         let file = self.file.clone();
         self.rings.run(|reply| Job::Read { file, offset, buf, len, reply })
     }

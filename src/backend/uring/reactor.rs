@@ -79,6 +79,20 @@ impl Handle {
     }
 }
 
+#[cfg(test)]
+impl Handle {
+    /// Whether the thread has ended, to be asked once the handle is gone.
+    pub(super) fn thread_ended(&self) -> impl Fn() -> bool + use<> {
+        let shared = Arc::downgrade(&self.0);
+        move || shared.strong_count() == 0
+    }
+
+    /// As if the thread had died.
+    pub(super) fn kill(&self) {
+        self.0.queue.lock().dead = true;
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.queue.lock().closing = true;
