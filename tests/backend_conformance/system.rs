@@ -47,7 +47,7 @@ pub(crate) async fn errors_keep_their_errno(t: Fixture) {
     assert_eq!((error.kind(), error.raw_os_error().is_some()), (ErrorKind::IsADirectory, true));
     let mut buf = [0; 8];
     assert!(dir.read_now(0, &mut buf).is_err());
-    std::fs::set_permissions(t.path("a"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(t.path("a"), PermissionsExt::from_mode(0o000)).unwrap();
     // Root may open anything.
     if !rustix::process::geteuid().is_root() {
         assert_eq!(refused(t.backend.open(&t.path("a"), OpenMode::Read).await), ErrorKind::PermissionDenied);
