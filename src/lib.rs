@@ -13,6 +13,7 @@ pub mod format;
 #[doc(hidden)]
 pub mod index;
 mod log;
+mod memory;
 mod read;
 mod recover;
 mod segment;

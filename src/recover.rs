@@ -184,7 +184,7 @@ async fn examine(
     let is_whole = len == manifest.segment_len_bytes;
     let head = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
     let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
-    let mut one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
+    let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
     let header = match SegmentHeader::decode(&head) {
         Ok(header) => header,
         Err(defect) => {
