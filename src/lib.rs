@@ -8,10 +8,12 @@ mod engine;
 mod error;
 #[doc(hidden)]
 pub mod index;
+#[doc(hidden)]
+pub mod memory;
 mod stats;
 mod types;
 
-pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReason, SetOptions, SetOutcome, Source};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryReport, Stats};
