@@ -23,6 +23,7 @@ use crate::types::BackendKind;
 pub mod buffer;
 pub mod exact;
 pub mod os;
+pub mod sim;
 pub mod tokio_fs;
 
 pub use buffer::{BufferPool, PoolBuf, WriteBuf};
