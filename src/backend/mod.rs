@@ -25,6 +25,7 @@ pub mod exact;
 pub mod metered;
 pub mod os;
 pub mod probe;
+pub mod sim;
 pub mod tokio_fs;
 #[cfg(all(target_os = "linux", feature = "tokio-uring"))]
 pub mod tokio_uring;
