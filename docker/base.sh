@@ -22,7 +22,7 @@ need rustc "install Rust 1.95 or newer from https://rustup.rs"
 [ "$(id -u)" = 0 ] || { echo "base.sh: run as root" >&2; exit 1; }
 
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+trap 'rm -rf --one-file-system "$root"' EXIT
 
 debootstrap --variant=minbase \
     --include=build-essential,pkg-config,ca-certificates,procps,util-linux "$suite" "$root" "$mirror"
@@ -37,7 +37,7 @@ if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
 fi
 rm -rf "$root/var/cache/apt/archives"/*.deb "$root/var/lib/apt/lists"/*
 
-tar -C "$root" --one-file-system --exclude=./proc/* --exclude=./sys/* -cf - . | docker import \
+tar -C "$root" --one-file-system --exclude='./proc/*' --exclude='./sys/*' -cf - . | docker import \
     --change 'ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
     --change 'ENV CARGO_HOME=/usr/local/cargo' \
     - "$image"

@@ -58,7 +58,10 @@ pub fn violations(source: &Source) -> Vec<String> {
     let path = module_path(&source.path);
     let Some(own) = path.first() else { return Vec::new() };
     let Some((own_floor, own_step)) = floor_of(own) else {
-        return vec![format!("{}: module `{own}` has no floor; give it one in tests/architecture/floors.rs", source.path)];
+        return vec![format!(
+            "{}: module `{own}` has no floor; give it one in tests/architecture/floors.rs",
+            source.path
+        )];
     };
     let mut found = Vec::new();
     for (line, target) in imports(&source.tokens, path.len()) {

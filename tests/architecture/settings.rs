@@ -43,7 +43,9 @@ fn fields(config: &Source) -> Vec<String> {
         if let (true, Some(TokenTree::Group(body))) = (named, config.tokens.get(at + 2)) {
             let body = inside(body);
             let is_field = |&i: &usize| {
-                is_punct(body.get(i + 1), ':') && !is_punct(body.get(i + 2), ':') && !(i > 0 && is_punct(body.get(i - 1), ':'))
+                is_punct(body.get(i + 1), ':')
+                    && !is_punct(body.get(i + 2), ':')
+                    && !(i > 0 && is_punct(body.get(i - 1), ':'))
             };
             return (0..body.len()).filter(is_field).filter_map(|i| ident(body.get(i))).collect();
         }
@@ -73,7 +75,8 @@ fn reads(run: &[TokenTree], is_base: impl Fn(&str) -> bool) -> Vec<String> {
     for at in 0..run.len() {
         let is_place = ident(run.get(at)).is_some_and(|base| is_base(&base)) && is_punct(run.get(at + 1), '.');
         let (true, Some(field)) = (is_place, ident(run.get(at + 2))) else { continue };
-        let assigned = is_punct(run.get(at + 3), '=') && !is_punct(run.get(at + 4), '=') && !is_punct(run.get(at + 4), '>');
+        let assigned =
+            is_punct(run.get(at + 3), '=') && !is_punct(run.get(at + 4), '=') && !is_punct(run.get(at + 4), '>');
         if !assigned {
             found.push(field);
         }
@@ -104,7 +107,11 @@ mod canary {
     #[test]
     fn a_setting_that_nothing_reads_is_caught() {
         assert_eq!(unread("").len(), 2);
-        assert_eq!(unread("fn f() { self.config.a_bytes = 5; config.b_ms = None; }").len(), 2, "writing is not reading");
+        assert_eq!(
+            unread("fn f() { self.config.a_bytes = 5; config.b_ms = None; }").len(),
+            2,
+            "writing is not reading"
+        );
         assert_eq!(unread("fn f() { config.validate(); }").len(), 2, "checking is not reading");
         assert_eq!(unread("// config.a_bytes config.b_ms\nfn f() { stats.a_bytes + stats.b_ms; }").len(), 2);
     }
