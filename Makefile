@@ -1,7 +1,9 @@
 # The common tasks. `make ci` is what must pass before a change is taken.
 
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-COMPOSE_RUN = $(COMPOSE) -f docker/docker-compose.test.yml run --rm
+# From within docker/: older releases look for the seccomp profile from where they are called.
+COMPOSE_FILE_RUN = cd docker && $(COMPOSE) -p esker -f docker-compose.test.yml
+COMPOSE_RUN = $(COMPOSE_FILE_RUN) run --rm
 
 .PHONY: help ci test test-linux test-no-ring test-all bench bench-linux build-linux image-base image clean-linux
 
@@ -27,7 +29,7 @@ image-base:
 	docker/base.sh
 
 image:
-	$(COMPOSE) -f docker/docker-compose.test.yml build test-linux
+	$(COMPOSE_FILE_RUN) build test-linux
 
 test-linux: image
 	$(COMPOSE_RUN) test-linux
@@ -47,4 +49,4 @@ build-linux: image
 	$(COMPOSE_RUN) build-linux
 
 clean-linux:
-	$(COMPOSE) -f docker/docker-compose.test.yml down --volumes
+	$(COMPOSE_FILE_RUN) down --volumes
