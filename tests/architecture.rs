@@ -52,6 +52,22 @@ fn every_setting_is_read() {
 }
 
 #[test]
+fn every_setting_is_documented() {
+    let sources = Source::load_all(&["src"]);
+    let config = sources.iter().find(|s| s.path == "src/config.rs").expect("the settings are in src/config.rs");
+    let document = std::fs::read_to_string(source::root().join("docs/configuration.md")).unwrap();
+    assert_none(&settings::undocumented_fields(config, &document));
+}
+
+#[test]
+fn the_readme_the_crate_page_and_ci_say_the_same() {
+    let read = |path: &str| std::fs::read_to_string(source::root().join(path)).unwrap();
+    let (readme, library, ci) = (read("README.md"), read("src/lib.rs"), read(".ci/run"));
+    assert_none(&house::differing_examples(&readme, &library));
+    assert_none(&house::commands_not_run(&readme, &ci));
+}
+
+#[test]
 fn nothing_else_lies_at_the_top() {
     let names = std::fs::read_dir(source::root()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     assert_none(&house::strangers(names));

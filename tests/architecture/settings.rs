@@ -35,6 +35,17 @@ pub fn unread_fields(sources: &[Source]) -> Vec<String> {
     unread.map(|f| format!("{CONFIG}: `{f}` is read by no code; use it (as `config.{f}`) or remove it")).collect()
 }
 
+/// Where the document on settings and `Config` differ: its table has one row, `` | `field` | ``, for each field.
+pub fn undocumented_fields(config: &Source, document: &str) -> Vec<String> {
+    let fields: BTreeSet<String> = fields(config).into_iter().collect();
+    let row =
+        |line: &str| line.strip_prefix("| `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name.to_owned());
+    let rows: BTreeSet<String> = document.lines().filter_map(row).collect();
+    let missing = fields.difference(&rows).map(|f| format!("docs/configuration.md: no row for `{f}`"));
+    let unknown = rows.difference(&fields).map(|f| format!("docs/configuration.md: `{f}` is no field of `Config`"));
+    missing.chain(unknown).collect()
+}
+
 /// The names in `struct Config { … }`.
 fn fields(config: &Source) -> Vec<String> {
     for (at, token) in config.tokens.iter().enumerate() {
@@ -114,6 +125,13 @@ mod canary {
         );
         assert_eq!(unread("fn f() { config.validate(); }").len(), 2, "checking is not reading");
         assert_eq!(unread("// config.a_bytes config.b_ms\nfn f() { stats.a_bytes + stats.b_ms; }").len(), 2);
+    }
+
+    #[test]
+    fn a_document_that_differs_is_caught() {
+        let config = Source::new(CONFIG, "pub struct Config { pub a_ms: u64, pub b: u8 }");
+        assert_eq!(undocumented_fields(&config, "| option | unit |\n| `a_ms` | x |\n| `c` | y |\n").len(), 2);
+        assert!(undocumented_fields(&config, "| `b` | x |\n| `a_ms` | `y` |\n").is_empty());
     }
 
     #[test]
