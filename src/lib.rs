@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 mod engine;
 mod error;
+pub mod format;
 mod stats;
 mod types;
 
