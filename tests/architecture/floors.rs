@@ -54,7 +54,7 @@ fn module_path(path: &str) -> Vec<String> {
 }
 
 /// What is wrong in one file of the library.
-pub fn violations(source: &Source) -> Vec<String> {
+pub(crate) fn violations(source: &Source) -> Vec<String> {
     let path = module_path(&source.path);
     let Some(own) = path.first() else { return Vec::new() };
     let Some((own_floor, own_step)) = floor_of(own) else {

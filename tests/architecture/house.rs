@@ -24,14 +24,14 @@ const ALLOWED: [&str; 19] = [
 ];
 
 /// The names that do not belong there. Git's own (`.git`, `.gitignore`, …) and what an editor leaves (`*.swp`) may.
-pub fn strangers(names: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(crate) fn strangers(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = |name: &str| ALLOWED.contains(&name) || name.starts_with(".git") || name.ends_with(".swp");
     let strange = names.into_iter().filter(|name| !known(name));
     strange.map(|name| format!("{name}: does not belong at the top; see tests/architecture/house.rs")).collect()
 }
 
 /// The first example of the README and of the crate's page must be one text.
-pub fn differing_examples(readme: &str, library: &str) -> Vec<String> {
+pub(crate) fn differing_examples(readme: &str, library: &str) -> Vec<String> {
     let page: String = library
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
@@ -52,7 +52,7 @@ fn first_example(page: &str) -> Option<Vec<&str>> {
 }
 
 /// The README's `cargo test` commands that CI does not run, word for word.
-pub fn commands_not_run(readme: &str, ci: &str) -> Vec<String> {
+pub(crate) fn commands_not_run(readme: &str, ci: &str) -> Vec<String> {
     let commands: Vec<&str> = readme.lines().filter(|line| line.starts_with("cargo test")).collect();
     if commands.is_empty() {
         return vec!["README.md does not say how to run the tests".to_owned()];

@@ -12,7 +12,7 @@ const CONFIG: &str = "src/config.rs";
 const CHECKS: [&str; 2] = ["validate", "validate_capacity"];
 
 /// The fields that nothing reads.
-pub fn unread_fields(sources: &[Source]) -> Vec<String> {
+pub(crate) fn unread_fields(sources: &[Source]) -> Vec<String> {
     let Some(config) = sources.iter().find(|s| s.path == CONFIG) else { return vec![format!("{CONFIG} is missing")] };
     let fields = fields(config);
     if fields.is_empty() {
@@ -36,7 +36,7 @@ pub fn unread_fields(sources: &[Source]) -> Vec<String> {
 }
 
 /// Where the document on settings and `Config` differ: its table has one row, `` | `field` | ``, for each field.
-pub fn undocumented_fields(config: &Source, document: &str) -> Vec<String> {
+pub(crate) fn undocumented_fields(config: &Source, document: &str) -> Vec<String> {
     let fields: BTreeSet<String> = fields(config).into_iter().collect();
     let row =
         |line: &str| line.strip_prefix("| `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name.to_owned());

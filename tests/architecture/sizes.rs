@@ -11,7 +11,7 @@ const MAX_FUNCTION_LINES: usize = 70;
 const LONG_FUNCTIONS: [(&str, &str, &str); 0] = [];
 
 /// What is too long in one file.
-pub fn violations(source: &Source) -> Vec<String> {
+pub(crate) fn violations(source: &Source) -> Vec<String> {
     let code = source.code_lines();
     let mut found = Vec::new();
     if code.len() > MAX_FILE_LINES {

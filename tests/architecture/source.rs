@@ -6,29 +6,29 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, Group, LineColumn, Span, TokenStream, TokenTree};
 
 /// A file of the tree.
-pub struct Source {
+pub(crate) struct Source {
     /// Relative to the root of the tree, with forward slashes.
-    pub path: String,
+    pub(crate) path: String,
     /// As it stands on disk.
-    pub text: String,
+    pub(crate) text: String,
     /// What the compiler sees; doc comments appear as attributes.
-    pub tokens: Vec<TokenTree>,
+    pub(crate) tokens: Vec<TokenTree>,
 }
 
 /// The root of the tree.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Source {
     /// Parses `text`; `path` is what violations name.
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let stream: TokenStream = text.parse().unwrap_or_else(|e| panic!("{path} is no Rust: {e}"));
         Self { path: path.to_owned(), text: text.to_owned(), tokens: stream.into_iter().collect() }
     }
 
     /// Every `.rs` file below `folders`, sorted by path. Folders that do not exist are passed over.
-    pub fn load_all(folders: &[&str]) -> Vec<Self> {
+    pub(crate) fn load_all(folders: &[&str]) -> Vec<Self> {
         let mut paths = Vec::new();
         for folder in folders {
             collect(&root().join(folder), &mut paths);
@@ -42,7 +42,7 @@ impl Source {
     }
 
     /// The line numbers (from 1) that hold code: neither blank nor only comment. A string of five lines counts five.
-    pub fn code_lines(&self) -> BTreeSet<usize> {
+    pub(crate) fn code_lines(&self) -> BTreeSet<usize> {
         let lines: Vec<&str> = self.text.lines().collect();
         let mut found = BTreeSet::new();
         visit(&self.tokens, &mut |token| match token {
@@ -71,7 +71,7 @@ fn is_comment(lines: &[&str], at: LineColumn) -> bool {
 }
 
 /// Calls `f` for every token, groups before what is in them.
-pub fn visit(tokens: &[TokenTree], f: &mut impl FnMut(&TokenTree)) {
+pub(crate) fn visit(tokens: &[TokenTree], f: &mut impl FnMut(&TokenTree)) {
     for token in tokens {
         f(token);
         if let TokenTree::Group(group) = token {
@@ -81,7 +81,7 @@ pub fn visit(tokens: &[TokenTree], f: &mut impl FnMut(&TokenTree)) {
 }
 
 /// Calls `f` for every run of sibling tokens: the file, then the inside of each group.
-pub fn visit_runs(tokens: &[TokenTree], f: &mut impl FnMut(&[TokenTree])) {
+pub(crate) fn visit_runs(tokens: &[TokenTree], f: &mut impl FnMut(&[TokenTree])) {
     f(tokens);
     for token in tokens {
         if let TokenTree::Group(group) = token {
@@ -91,12 +91,12 @@ pub fn visit_runs(tokens: &[TokenTree], f: &mut impl FnMut(&[TokenTree])) {
 }
 
 /// What stands between the delimiters.
-pub fn inside(group: &Group) -> Vec<TokenTree> {
+pub(crate) fn inside(group: &Group) -> Vec<TokenTree> {
     group.stream().into_iter().collect()
 }
 
 /// The identifier that `token` is, if it is one.
-pub fn ident(token: Option<&TokenTree>) -> Option<String> {
+pub(crate) fn ident(token: Option<&TokenTree>) -> Option<String> {
     match token {
         Some(TokenTree::Ident(ident)) => Some(ident.to_string()),
         _ => None,
@@ -104,12 +104,12 @@ pub fn ident(token: Option<&TokenTree>) -> Option<String> {
 }
 
 /// Whether `token` is this punctuation character.
-pub fn is_punct(token: Option<&TokenTree>, c: char) -> bool {
+pub(crate) fn is_punct(token: Option<&TokenTree>, c: char) -> bool {
     matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == c)
 }
 
 /// Whether `::` stands at `at`.
-pub fn is_path_separator(tokens: &[TokenTree], at: usize) -> bool {
+pub(crate) fn is_path_separator(tokens: &[TokenTree], at: usize) -> bool {
     is_punct(tokens.get(at), ':') && is_punct(tokens.get(at + 1), ':')
 }
 

@@ -12,7 +12,7 @@ const ADDRESSES: [(&str, &str); 1] =
 const MAX_LINES_BETWEEN: usize = 3;
 
 /// What is wrong in one file.
-pub fn violations(source: &Source) -> Vec<String> {
+pub(crate) fn violations(source: &Source) -> Vec<String> {
     let addressed = ADDRESSES.iter().any(|(path, _)| *path == source.path);
     let mut found = Vec::new();
     for line in unsafe_lines(source) {
@@ -27,7 +27,7 @@ pub fn violations(source: &Source) -> Vec<String> {
 }
 
 /// Addresses at which no `unsafe` lives any more: they must be struck from the list.
-pub fn stale_addresses(sources: &[Source]) -> Vec<String> {
+pub(crate) fn stale_addresses(sources: &[Source]) -> Vec<String> {
     let lives = |path: &str| sources.iter().any(|s| s.path == path && !unsafe_lines(s).is_empty());
     let stale = ADDRESSES.iter().filter(|(path, _)| !lives(path));
     stale.map(|(path, _)| format!("{path}: no `unsafe` there; strike it from the list")).collect()
