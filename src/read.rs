@@ -36,7 +36,6 @@ pub struct Fetched {
 }
 
 /// Why there is no record.
-#[derive(Debug)]
 pub enum Failure {
     /// The segment was evicted meanwhile.
     Gone,

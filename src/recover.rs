@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{self, FooterDefect, Row};
 use crate::format::manifest::Manifest;
-use crate::format::segment_header::{FREE_STREAM, HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Change, Index, Location};
 use crate::log::append::class_bytes;
 use crate::segment::scan::{self, Scope};
@@ -184,13 +184,9 @@ async fn examine(
     let is_whole = len == manifest.segment_len_bytes;
     let head = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
     let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
-    let mut one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
+    let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
     let header = match SegmentHeader::decode(&head) {
         Ok(header) => header,
-        Err(HeaderDefect::Version(found)) if found > crate::format::manifest::VERSION && found < 1 << 16 => {
-            let supported = crate::format::manifest::VERSION;
-            return Err(Error::NewerFormat { path, found, supported });
-        }
         Err(defect) => {
             if head.iter().any(|&b| b != 0) {
                 report.note(format!("{}: {defect}; its records are dropped", segment_name(slot)));
@@ -305,6 +301,7 @@ async fn install(r: &Recovery<'_>, one: Used) -> Result<()> {
     }
     let summary: Summary = crate::segment::summarize(&one.rows);
     let segment = Segment::sealed(one.id, one.slot, path, file, summary);
+    segment.set_horizon(r.segments.newest_id());
     r.segments.install(Arc::new(segment));
     Ok(())
 }

@@ -36,15 +36,18 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// A record that deletes `key`.
-    pub fn delete(digest: Digest, key: &'a [u8], created: Millis) -> Self {
-        let value_crc = record::value_crc(&[], &[]);
+    ///
+    /// `horizon` is the newest segment id of now: what is deleted is in no younger segment, so eviction carries the
+    /// record on only as long as one of these remains.
+    pub fn delete(digest: Digest, key: &'a [u8], horizon: &'a [u8; 8], created: Millis) -> Self {
+        let value_crc = record::value_crc(&[], horizon);
         let kind = RecordKind::Delete;
-        Self { kind, digest, key, metadata: &[], value: &[], value_crc, created, expires: None }
+        Self { kind, digest, key, metadata: &[], value: horizon, value_crc, created, expires: None }
     }
 
     /// A delete that knows only the digest.
-    pub fn marker(digest: Digest, digest_bytes: &'a [u8; 8], created: Millis) -> Self {
-        Self { kind: RecordKind::Marker, ..Self::delete(digest, digest_bytes, created) }
+    pub fn marker(digest: Digest, digest_bytes: &'a [u8; 8], horizon: &'a [u8; 8], created: Millis) -> Self {
+        Self { kind: RecordKind::Marker, ..Self::delete(digest, digest_bytes, horizon, created) }
     }
 
     /// Its length on disk, in bytes.
@@ -60,8 +63,11 @@ pub enum Order {
     Newest,
     /// It is the record that stands at this place, moved: published only if the index still points there (trap 2).
     Moved(Location, Sequence),
-    /// It is a marker for what was dropped or damaged at this sequence: not published.
+    /// It is a marker for what was dropped at this sequence: not published.
     Marker(Sequence),
+    /// It is newer than the record that stands at this place, and takes it out of the index: only if it stands there
+    /// still.
+    Bury(Location),
 }
 
 /// What came of an append.
@@ -197,16 +203,33 @@ impl Log {
                 }
                 None => (Change::Keep, None),
             },
+            (Order::Bury(at), _) if found.is_none_or(|f| f.location != at) => (Change::Keep, None),
             (Order::Newest, RecordKind::Put) => {
                 displaced(found);
                 self.segments.add_live(at.slot, length(at));
                 (Change::Put(at, found.is_some()), Some((self.next_sequence(), found)))
             }
-            (Order::Newest, _) => {
+            (Order::Newest | Order::Bury(_), _) => {
                 displaced(found);
                 (Change::Remove, Some((self.next_sequence(), found)))
             }
         })
+    }
+
+    /// Forgets whatever the index holds of a digest, and owes a marker for it: for updates that were refused when no
+    /// record can be written. Whether there was anything.
+    pub fn forget_owing(&self, digest: Digest) -> bool {
+        let owed = self.index.update(digest, |found| match found {
+            Some(f) => {
+                self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
+                (Change::Remove, Some(self.next_sequence()))
+            }
+            None => (Change::Keep, None),
+        });
+        if let Some(sequence) = owed {
+            self.owe_marker(digest, sequence);
+        }
+        owed.is_some()
     }
 
     /// Forgets an entry if the index still points at it. Whether it did.

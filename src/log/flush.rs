@@ -12,9 +12,9 @@ use super::{Log, WANT_NOTHING, WANT_SYNCED};
 use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::format::footer::{self, Row};
 use crate::segment::tail::Queued;
-use crate::segment::{Segment, Stream, Summary};
+use crate::segment::{Segment, Stream, Summary, summarize};
 use crate::index::Location;
-use crate::types::{RecordKind, Sequence};
+use crate::types::RecordKind;
 
 /// What to do next for the oldest segment with bytes to write.
 enum Step {
@@ -180,6 +180,7 @@ impl Log {
         *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
         let mut active = log.active.lock();
         if active.as_ref().is_some_and(|s| s.id == segment.id) {
+            segment.set_horizon(self.segments.newest_id());
             *active = None;
         }
         let kept = {
@@ -213,14 +214,3 @@ impl Log {
 }
 
 type StepResult = Result<(), (Arc<Segment>, io::Error)>;
-
-/// What a sealed segment holds.
-pub fn summarize(rows: &[Row]) -> Summary {
-    let never = |s: u32| if s == 0 { u32::MAX } else { s };
-    let entries = rows.iter().filter(|r| r.kind == RecordKind::Put);
-    Summary {
-        min_sequence: rows.iter().map(|r| r.sequence).min().unwrap_or(Sequence::MAX).0,
-        last_expiry_s: entries.map(|r| never(r.expires_s)).max().unwrap_or(u32::MAX),
-        rows: rows.len() as u32,
-    }
-}

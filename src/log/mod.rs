@@ -142,6 +142,19 @@ impl Log {
         self.streams.iter().map(dirty).sum()
     }
 
+    /// Whether a stream holds anything that is not on the device.
+    pub fn is_dirty(&self, stream: Stream) -> bool {
+        let pending = self.stream(stream).pending.lock();
+        pending.iter().any(|s| s.synced() < s.tail.lock().end())
+    }
+
+    /// Runs `change` while nothing can be appended.
+    pub fn while_still<R>(&self, change: impl FnOnce() -> R) -> R {
+        let [new, reinserted, short_lived] = &self.streams;
+        let _still = (new.active.lock(), reinserted.active.lock(), short_lived.active.lock());
+        change()
+    }
+
     /// The writer tasks end as soon as they are idle or have finished the write in flight.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);

@@ -147,6 +147,7 @@ impl Log {
         let log = self.stream(stream);
         if let Some(segment) = log.active.lock().take() {
             segment.tail.lock().close(segment.id, self.last_sequence());
+            segment.set_horizon(self.segments.newest_id());
             log.wake.notify_one();
         }
     }

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{DiskFile, exact};
-use crate::types::SegmentId;
+use crate::format::footer::Row;
+use crate::types::{RecordKind, SegmentId, Sequence};
 
 pub mod scan;
 pub mod set;
@@ -47,8 +48,8 @@ pub struct Summary {
     pub min_sequence: u64,
     /// When its last entry expires, in unix seconds; `u32::MAX` if one never does.
     pub last_expiry_s: u32,
-    /// Records in it.
-    pub rows: u32,
+    /// Deletes and markers in it.
+    pub markers: u32,
 }
 
 /// A segment in use.
@@ -66,6 +67,7 @@ pub struct Segment {
     synced: AtomicU64,
     lost_from: AtomicU64,
     sealed: AtomicBool,
+    horizon: AtomicU64,
     summary: Mutex<Summary>,
 }
 
@@ -82,6 +84,7 @@ impl Segment {
             synced: AtomicU64::new(0),
             lost_from: AtomicU64::new(NOTHING_LOST),
             sealed: AtomicBool::new(false),
+            horizon: AtomicU64::new(u64::MAX),
             summary: Mutex::default(),
         }
     }
@@ -109,6 +112,16 @@ impl Segment {
     /// Replaces the handle by one that only reads, which closes the writing descriptor.
     pub fn read_only(&self, file: Arc<dyn DiskFile>) {
         *self.file.write() = file;
+    }
+
+    /// The newest segment when this one took its last record: what its records replaced is in no younger one.
+    pub fn horizon(&self) -> SegmentId {
+        SegmentId(self.horizon.load(Ordering::Acquire))
+    }
+
+    /// It takes no more records, and this is the newest segment now.
+    pub fn set_horizon(&self, newest: SegmentId) {
+        self.horizon.store(newest.0, Ordering::Release);
     }
 
     /// Whether nothing is written to it any more.
@@ -184,5 +197,16 @@ impl Segment {
             return Ok(buf);
         }
         exact::read_exact_at(&*file, offset, len).await
+    }
+}
+
+/// What a sealed segment holds.
+pub fn summarize(rows: &[Row]) -> Summary {
+    let never = |s: u32| if s == 0 { u32::MAX } else { s };
+    let entries = rows.iter().filter(|r| r.kind == RecordKind::Put);
+    Summary {
+        min_sequence: rows.iter().map(|r| r.sequence).min().unwrap_or(Sequence::MAX).0,
+        last_expiry_s: entries.map(|r| never(r.expires_s)).max().unwrap_or(u32::MAX),
+        markers: rows.iter().filter(|r| matches!(r.kind, RecordKind::Delete | RecordKind::Marker)).count() as u32,
     }
 }

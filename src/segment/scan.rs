@@ -7,7 +7,7 @@ use crate::format::digest::digest;
 use crate::format::footer::{self, Row};
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
 use crate::format::segment_header::DATA_START;
-use crate::types::{Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
+use crate::types::{Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
 
 /// How much is read at a time, in bytes.
 const STEP_BYTES: usize = 1 << 20;

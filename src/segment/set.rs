@@ -104,6 +104,11 @@ impl SegmentSet {
         SegmentId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The newest id given out.
+    pub fn newest_id(&self) -> SegmentId {
+        SegmentId(self.next_id.load(Ordering::Relaxed) - 1)
+    }
+
     /// `id` was used.
     pub fn saw_id(&self, id: SegmentId) {
         self.next_id.fetch_max(id.0 + 1, Ordering::Relaxed);
@@ -166,6 +171,11 @@ impl SegmentSet {
     /// Whether new files may be made. Off while the disk is full: room then comes from eviction alone.
     pub fn allow_growth(&self, allowed: bool) {
         self.no_growth.store(!allowed, Ordering::Relaxed);
+    }
+
+    /// See [`SegmentSet::allow_growth`].
+    pub fn is_growth_stopped(&self) -> bool {
+        self.no_growth.load(Ordering::Relaxed)
     }
 
     /// How many slots are in which state.
