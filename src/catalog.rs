@@ -39,8 +39,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     };
     check_owner(dir)?;
     let has = |name: &str| names.iter().any(|n| n.name == name);
-    let slots: Vec<u16> =
-        names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
+    let slots: Vec<u16> = names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
     if has(MANIFEST) {
         // A newer format is refused before anything is touched, the lock file included.
         read_manifest(backend, dir).await?;
@@ -61,7 +60,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
         backend.remove(&dir.join(MANIFEST_TMP)).await.map_err(Error::io("remove", dir.join(MANIFEST_TMP)))?;
     }
     let ours = |n: &std::ffi::OsStr| n == LOCK || n == MANIFEST || n == MANIFEST_TMP;
-    let foreign = names.iter().filter(|n| !ours(&n.name) && !(n.is_file && parse_segment_name(&n.name).is_some()));
+    let foreign = names.iter().filter(|n| !(ours(&n.name) || n.is_file && parse_segment_name(&n.name).is_some()));
     let foreign = foreign.map(|n| n.name.to_string_lossy().escape_debug().to_string()).collect();
     Ok(Directory { manifest, created, slots, foreign, lock })
 }

@@ -104,13 +104,13 @@ impl Config {
     /// `InvalidConfig`, naming the option and what works.
     pub fn validate(&self) -> Result<()> {
         let bad = |text: String| Err(Error::InvalidConfig(text));
-        if let Some(len) = self.segment_len_bytes {
-            if !(MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(&len) || len % BLOCK_BYTES != 0 {
-                return bad(format!(
-                    "segment_len_bytes is {len}; it must be a multiple of {BLOCK_BYTES} between \
-                     {MIN_SEGMENT_LEN_BYTES} and {MAX_SEGMENT_LEN_BYTES}"
-                ));
-            }
+        let is_segment_len =
+            |len: &u64| (MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(len) && len.is_multiple_of(BLOCK_BYTES);
+        if let Some(len) = self.segment_len_bytes.filter(|len| !is_segment_len(len)) {
+            return bad(format!(
+                "segment_len_bytes is {len}; it must be a multiple of {BLOCK_BYTES} between {MIN_SEGMENT_LEN_BYTES} \
+                 and {MAX_SEGMENT_LEN_BYTES}"
+            ));
         }
         let len = self.chosen_segment_len_bytes();
         self.validate_capacity(len)?;
@@ -127,7 +127,10 @@ impl Config {
             return bad(format!("max_key_bytes is {}; it must be 1 to {MAX_KEY_BYTES}", self.max_key_bytes));
         }
         if self.reinsert_percent > 90 {
-            return bad(format!("reinsert_percent is {}; at most 90, so that writing frees room", self.reinsert_percent));
+            return bad(format!(
+                "reinsert_percent is {}; at most 90, so that writing frees room",
+                self.reinsert_percent
+            ));
         }
         if self.io_timeout_ms == 0 {
             return bad("io_timeout_ms is 0; every operation would fail. 30000 is the default".into());

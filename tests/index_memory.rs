@@ -71,9 +71,12 @@ fn put(index: &Index, n: u64) {
     index.update(digest(n), |_| (Change::Put(location, false), ()));
 }
 
-/// The counts at which to measure.
-fn steps() -> Vec<u64> {
-    let mut steps = vec![1_000_000, 1_500_000, 2_000_000, 3_000_000];
+/// The counts at which to measure: all for the default number of shards, fewer for the others unless there is time.
+fn steps(shards: usize) -> Vec<u64> {
+    let mut steps = vec![1_000_000, 1_500_000];
+    if shards == 32 || full() {
+        steps.extend([2_000_000, 3_000_000]);
+    }
     if full() {
         let mut n = 1_000_000u64;
         while n < 50_000_000 {
@@ -90,12 +93,12 @@ fn steps() -> Vec<u64> {
 #[test]
 fn an_entry_takes_at_most_20_bytes() {
     let _alone = alone();
-    for shards in [1, 32, 128] {
+    for shards in [32, 1, 128] {
         let before = live_bytes();
         let index = Index::new(shards);
         let mut n = 0;
         let (mut least, mut most) = (f64::MAX, 0f64);
-        for step in steps() {
+        for step in steps(shards) {
             (n..step).for_each(|n| put(&index, n));
             n = step;
             let counted = live_bytes() - before;
@@ -117,7 +120,7 @@ fn an_entry_takes_at_most_20_bytes() {
 #[test]
 fn steady_replacement_keeps_an_entry_within_24_bytes_and_removal_gives_memory_back() {
     let _alone = alone();
-    let entries = if full() { 10_000_000 } else { 500_000u64 };
+    let entries = if full() { 10_000_000 } else { 200_000u64 };
     let before = live_bytes();
     let index = Index::new(32);
     (0..entries).for_each(|n| put(&index, n));
@@ -163,7 +166,7 @@ async fn fill_a_memory_cache() {
         let said = cache.stats().memory_bytes;
         let taken = PEAK_BYTES.load(Ordering::Relaxed) - before - buffer_bytes;
         println!("values of {value_len}: {} entries, {said} bytes said, {taken} taken at most", cache.stats().entries);
-        assert!(said <= CAPACITY_BYTES && said >= CAPACITY_BYTES * 9 / 10, "{said} bytes said");
+        assert!((CAPACITY_BYTES * 9 / 10..=CAPACITY_BYTES).contains(&said), "{said} bytes said");
         // A thirty-second part for what is being copied, moved or freed at the moment of the peak.
         assert!(taken <= (CAPACITY_BYTES + CAPACITY_BYTES / 32) as i64, "{taken} bytes taken");
     }

@@ -26,7 +26,7 @@ use table::Table;
 const TABLES: usize = 32;
 /// Bits of the digest that choose shard and sub-table: those that the slot does not keep.
 const ROUTE_BITS: u32 = u64::BITS - HASH_BITS;
-/// Most shards: the product of the route bits and the number of shards must fit 64 bits, and then some.
+/// Most shards; more would be overhead only.
 const MAX_SHARDS: usize = 1024;
 
 /// Where a record is.

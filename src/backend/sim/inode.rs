@@ -1,0 +1,225 @@
+//! The bytes of one file: what the device has, what is on its way there, what the page cache shows, and its rot.
+
+use std::collections::BTreeMap;
+
+use super::chance::Chance;
+
+/// What survives a power loss, or does not, as a whole.
+pub(super) const BLOCK: u64 = 4096;
+/// What a torn block is torn at.
+const SECTOR: u64 = 512;
+
+/// How much of what was pending survives a power loss.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Survival {
+    Nothing,
+    Everything,
+    /// Each block or name for itself: whole with this probability, else gone or torn.
+    Scattered(f64),
+}
+
+impl Survival {
+    pub(super) fn draw(chance: &mut Chance) -> Self {
+        match chance.below(8) {
+            0 => Self::Nothing,
+            1 => Self::Everything,
+            n => Self::Scattered((n - 1) as f64 / 7.0),
+        }
+    }
+
+    pub(super) fn keeps(self, chance: &mut Chance) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Everything => true,
+            Self::Scattered(p) => chance.hits(p),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write { offset: u64, bytes: Vec<u8> },
+    Grow(u64),
+}
+
+#[derive(Debug, Clone)]
+struct Pending {
+    seq: u64,
+    change: Change,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inode {
+    /// What the device has.
+    durable: Vec<u8>,
+    /// What reads see.
+    cached: Vec<u8>,
+    /// Changes that are in the page cache but not on the device, oldest first.
+    pending: Vec<Pending>,
+    /// Damage: a mask per byte offset, laid over what is read. Writing a byte heals it.
+    rot: BTreeMap<u64, u8>,
+}
+
+impl Inode {
+    /// A file whose bytes are durable.
+    pub(super) fn durable(bytes: Vec<u8>) -> Self {
+        Self { durable: bytes.clone(), cached: bytes, ..Self::default() }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.cached.len() as u64
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// What a read of `len` bytes at `offset` sees, rot included.
+    pub(super) fn read(&self, offset: u64, len: u64) -> Vec<u8> {
+        let end = offset.saturating_add(len).min(self.len());
+        if offset >= end {
+            return Vec::new();
+        }
+        let mut bytes = self.cached[offset as usize..end as usize].to_vec();
+        for (&at, &mask) in self.rot.range(offset..end) {
+            bytes[(at - offset) as usize] ^= mask;
+        }
+        bytes
+    }
+
+    pub(super) fn write(&mut self, seq: u64, offset: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        put(&mut self.cached, offset, bytes);
+        let end = offset + bytes.len() as u64;
+        let mut healed = self.rot.split_off(&offset);
+        self.rot.append(&mut healed.split_off(&end));
+        self.pending.push(Pending { seq, change: Change::Write { offset, bytes: bytes.to_vec() } });
+    }
+
+    /// Makes the file at least `len` bytes long.
+    pub(super) fn grow(&mut self, seq: u64, len: u64) {
+        if len > self.len() {
+            self.cached.resize(len as usize, 0);
+            self.pending.push(Pending { seq, change: Change::Grow(len) });
+        }
+    }
+
+    /// Makes changes made before `seq` durable.
+    pub(super) fn sync(&mut self, seq: u64) {
+        let (done, rest) = std::mem::take(&mut self.pending).into_iter().partition(|p| p.seq < seq);
+        self.pending = rest;
+        let done: Vec<Pending> = done;
+        for pending in done {
+            pending.change.apply(&mut self.durable);
+        }
+    }
+
+    /// A sync that failed: the writes made before `seq` will never reach the device, yet reads go on showing them.
+    pub(super) fn lose(&mut self, seq: u64) {
+        self.pending.retain(|p| p.seq >= seq || matches!(p.change, Change::Grow(_)));
+    }
+
+    /// Forgets what the page cache showed beyond the device and what is on its way there.
+    pub(super) fn evict_page_cache(&mut self) {
+        self.cached = self.durable.clone();
+        for pending in &self.pending {
+            pending.change.clone().apply(&mut self.cached);
+        }
+    }
+
+    pub(super) fn power_loss(&mut self, survival: Survival, chance: &mut Chance) {
+        for pending in std::mem::take(&mut self.pending) {
+            match pending.change {
+                Change::Grow(_) if !survival.keeps(chance) => {}
+                Change::Write { offset, bytes } => survive(&mut self.durable, offset, &bytes, survival, chance),
+                grow @ Change::Grow(_) => grow.apply(&mut self.durable),
+            }
+        }
+        self.cached = self.durable.clone();
+    }
+
+    /// Lays `mask` over the byte at `offset`; a byte beyond the end stays as it is.
+    pub(super) fn damage(&mut self, offset: u64, mask: u8) {
+        if offset < self.len() {
+            let all = self.rot.entry(offset).or_insert(0);
+            *all ^= mask;
+            if *all == 0 {
+                self.rot.remove(&offset);
+            }
+        }
+    }
+
+    /// Takes all damage away; the pristine bytes show again.
+    pub(super) fn heal(&mut self) {
+        self.rot.clear();
+    }
+
+    /// Cuts the file, on the device too.
+    pub(super) fn truncate(&mut self, len: u64) {
+        let end = len as usize;
+        self.cached.truncate(end);
+        self.durable.truncate(end);
+        self.rot.split_off(&len);
+        self.pending.retain_mut(|pending| match &mut pending.change {
+            Change::Write { offset, bytes } => {
+                bytes.truncate(len.saturating_sub(*offset).min(bytes.len() as u64) as usize);
+                !bytes.is_empty()
+            }
+            Change::Grow(to) => {
+                *to = len.min(*to);
+                true
+            }
+        });
+    }
+}
+
+impl Change {
+    fn apply(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, bytes: new } => put(bytes, offset, &new),
+            Self::Grow(len) if len as usize > bytes.len() => bytes.resize(len as usize, 0),
+            Self::Grow(_) => {}
+        }
+    }
+}
+
+/// Writes `new` at `offset`, zeros up to there if `bytes` is shorter.
+fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
+    let (start, end) = (offset as usize, offset as usize + new.len());
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[start..end].copy_from_slice(new);
+}
+
+/// Lets each block of a pending write reach the device whole, in some of its sectors, or not.
+fn survive(durable: &mut Vec<u8>, offset: u64, bytes: &[u8], survival: Survival, chance: &mut Chance) {
+    for (at, block) in pieces(offset, bytes, BLOCK) {
+        if survival.keeps(chance) {
+            put(durable, at, block);
+        } else if matches!(survival, Survival::Scattered(_)) && chance.below(2) == 0 {
+            for (at, sector) in pieces(at, block, SECTOR) {
+                if chance.below(2) == 0 {
+                    put(durable, at, sector);
+                }
+            }
+        }
+    }
+}
+
+/// Cuts `bytes`, which begin at `offset`, at multiples of `unit`.
+fn pieces(mut offset: u64, mut bytes: &[u8], unit: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let len = ((unit - offset % unit) as usize).min(bytes.len());
+        let (piece, rest) = bytes.split_at(len);
+        let at = offset;
+        offset += len as u64;
+        bytes = rest;
+        Some((at, piece))
+    })
+}
