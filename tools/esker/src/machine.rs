@@ -15,9 +15,10 @@ pub fn cpu_time() -> Duration {
 /// Resident memory of this process in bytes; 0 where `/proc` does not tell.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| {
-        rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
-    });
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
 
@@ -46,7 +47,8 @@ pub fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// If a file cannot be opened, synced or dropped.
 pub fn drop_page_cache(dir: &Path) -> Result<()> {
-    rustix::fs::sync();
+    let root = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+    rustix::fs::syncfs(&root).with_context(|| format!("cannot sync the file system of {}", dir.display()))?;
     for path in files_below(dir)? {
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)

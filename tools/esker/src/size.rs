@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn suffixes_and_shares_are_read() {
-        for (text, bytes) in [("4096", 4096), ("64Mi", 64 << 20), ("1.5G", 1_500_000_000), ("2k", 2_000), ("1GiB", 1 << 30)]
+        for (text, bytes) in
+            [("4096", 4096), ("64Mi", 64 << 20), ("1.5G", 1_500_000_000), ("2k", 2_000), ("1GiB", 1 << 30)]
         {
             assert_eq!(text.parse::<ByteSize>(), Ok(ByteSize(bytes)), "{text}");
         }

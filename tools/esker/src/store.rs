@@ -285,7 +285,7 @@ fn count_files(dir: &Path) -> Result<u64> {
 /// A directory to work in: the one asked for, which must be new or empty, or a temporary one that is removed.
 pub struct WorkDir {
     path: PathBuf,
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl WorkDir {
@@ -296,14 +296,14 @@ impl WorkDir {
     pub fn new(wanted: Option<&Path>) -> Result<Self> {
         let Some(path) = wanted else {
             let temporary = tempfile::Builder::new().prefix("esker-").tempdir().context("no temporary directory")?;
-            return Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) });
+            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
         };
         std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
         let mut entries = std::fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
         if entries.next().is_some() {
             bail!("{} is not empty; give --dir a new or empty directory. Nothing was changed", path.display());
         }
-        Ok(Self { path: path.to_owned(), _temporary: None })
+        Ok(Self { path: path.to_owned(), temporary: None })
     }
 
     /// A directory below it.
@@ -311,8 +311,13 @@ impl WorkDir {
         self.path.join(name)
     }
 
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether it is removed in the end.
     pub fn is_temporary(&self) -> bool {
-        self._temporary.is_some()
+        self.temporary.is_some()
     }
 }

@@ -56,15 +56,8 @@ fn csv_sets_deletes_and_times_to_live_are_replayed() {
     let rows = "0,a,100,0,get\n1,a,100,0,get\n2,a,200,0,set\n3,a,200,0,get\n4,a,200,0,delete\n5,a,200,0,get\n";
     std::fs::File::create(&trace).and_then(|mut file| std::io::Write::write_all(&mut file, rows.as_bytes())).unwrap();
     let cache = dir.path().join("cache");
-    let output = esker(&[
-        "replay",
-        "--json",
-        "--concurrency",
-        "1",
-        "--dir",
-        cache.to_str().unwrap(),
-        trace.to_str().unwrap(),
-    ]);
+    let output =
+        esker(&["replay", "--json", "--concurrency", "1", "--dir", cache.to_str().unwrap(), trace.to_str().unwrap()]);
     let report = report(&output);
     assert_eq!((&report["gets"], &report["sets"], &report["deletes"]), (&4.into(), &3.into(), &1.into()));
     assert_eq!(report["object_hit_ratio"], 0.5);
@@ -77,7 +70,8 @@ fn csv_sets_deletes_and_times_to_live_are_replayed() {
 
 #[test]
 fn bad_usage_is_code_2() {
-    for args in [&["replay", "--capacity", "12Q"][..], &["replay", "/nowhere/x.ctr.zst"], &["replay", "--against", "x"]] {
+    for args in [&["replay", "--capacity", "12Q"][..], &["replay", "/nowhere/x.ctr.zst"], &["replay", "--against", "x"]]
+    {
         let output = esker(args);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(!output.stderr.is_empty());

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | fill | sets of 4 KiB from 32 tasks, until all is in the kernel (flushed) |
 //! | warm get | random gets of these, page cache warm, 1 and 32 tasks |
-//! | cold get | random gets, each entry at most about once, page cache dropped before: 1, 32 and 128 tasks |
+//! | cold get | random gets, page cache dropped before (names and inodes stay cached, to the baseline's favour): 1, 32 and 128 tasks |
 //! | mixed | 80 % gets, 20 % sets by Zipf's law (0.99), 32 tasks |
 //! | restart | clean close, page cache dropped, open, until 100 entries spread over all have answered; entries a second |
 //! | large | sets, flushed, then gets of values of 10 MiB, 4 tasks |
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use esker::BackendKind;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::load::{self, Entries, Load};
@@ -87,13 +88,42 @@ impl Phase {
     }
 }
 
+/// Collects phases, and says on a terminal which one runs.
+struct Recorder {
+    phases: Vec<Phase>,
+    bar: ProgressBar,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { phases: Vec::new(), bar }
+    }
+}
+
+impl Recorder {
+    fn begin(&mut self, name: &str) {
+        self.bar.set_message(name.to_owned());
+    }
+
+    fn end(&mut self, load: &Load, len_bytes: u32) {
+        self.phases.push(Phase::new(&self.bar.message(), load, len_bytes));
+    }
+
+    fn finish(self) -> Vec<Phase> {
+        self.bar.finish_and_clear();
+        self.phases
+    }
+}
+
 /// Runs every phase against one cache.
 ///
 /// # Errors
 /// If the cache fails, refuses, or misses an entry that it must have.
 pub async fn run(work: &WorkDir, kind: Kind, backend: BackendKind, sizes: Sizes) -> Result<super::Column> {
     let dir = work.join(format!("bench-{kind:?}-{backend}"));
-    let mut phases = Vec::new();
+    let mut phases = Recorder::default();
     let name = small(&Plan { kind, ..Plan::esker(dir.join("small"), 8 << 30, backend) }, sizes, &mut phases).await?;
     let large = Entries { count: sizes.large, len_bytes: 10 << 20 };
     let plan = Plan { kind, ..Plan::esker(dir.join("large"), 4 << 30, backend) };
@@ -102,28 +132,31 @@ pub async fn run(work: &WorkDir, kind: Kind, backend: BackendKind, sizes: Sizes)
     let plan = Plan { kind, ..Plan::esker(dir.join("tiny"), 8 << 30, backend) };
     fill_and_read(&plan, tiny, 32, ("set 100 B", "get 100 B"), &mut phases).await?;
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    Ok(super::Column { cache: kind, backend: name, phases })
+    Ok(super::Column { cache: kind, backend: name, phases: phases.finish() })
 }
 
-async fn small(plan: &Plan, sizes: Sizes, phases: &mut Vec<Phase>) -> Result<String> {
+async fn small(plan: &Plan, sizes: Sizes, phases: &mut Recorder) -> Result<String> {
     let entries = Entries { count: sizes.entries, len_bytes: 4096 };
     let store = Store::open(plan, None).await?;
     let name = store.figures()?.backend;
-    phases.push(Phase::new("fill, flushed, 4 KiB", &fill(&store, entries, 32).await?, 4096));
+    phases.begin("fill, flushed, 4 KiB");
+    phases.end(&fill(&store, entries, 32).await?, 4096);
+    // Once through first, so that all of it is in the page cache.
+    read_all(&store, entries).await?;
     for tasks in [1, 32] {
-        // Once through first, so that all of it is in the page cache.
-        gets(&store, entries, 32, entries.count, 0).await?;
-        let load = gets(&store, entries, tasks, sizes.warm_gets, tasks).await?;
-        phases.push(Phase::new(&format!("warm get, {tasks} in flight"), &load, 4096));
+        phases.begin(&format!("warm get, {tasks} in flight"));
+        phases.end(&gets(&store, entries, tasks, sizes.warm_gets, tasks).await?, 4096);
     }
     for (tasks, share) in [(1, 8), (32, 1), (128, 1)] {
         machine::drop_page_cache(&plan.dir)?;
-        let load = gets(&store, entries, tasks, sizes.cold_gets / share, 1000 + tasks).await?;
-        phases.push(Phase::new(&format!("cold get, {tasks} in flight"), &load, 4096));
+        phases.begin(&format!("cold get, {tasks} in flight"));
+        phases.end(&gets(&store, entries, tasks, sizes.cold_gets / share, 1000 + tasks).await?, 4096);
     }
-    phases.push(Phase::new("mixed 80/20, zipf, 32 in flight", &mixed(&store, entries, sizes.warm_gets / 2).await?, 4096));
+    phases.begin("mixed 80/20, zipf, 32 in flight");
+    phases.end(&mixed(&store, entries, sizes.warm_gets / 2).await?, 4096);
     store.close().await?;
-    phases.push(restart(plan, entries).await?);
+    phases.begin("restart, cold (entries/s)");
+    phases.end(&restart(plan, entries).await?, 0);
     Ok(name)
 }
 
@@ -132,12 +165,13 @@ async fn fill_and_read(
     entries: Entries,
     tasks: u64,
     names: (&str, &str),
-    phases: &mut Vec<Phase>,
+    phases: &mut Recorder,
 ) -> Result<()> {
     let store = Store::open(plan, None).await?;
-    phases.push(Phase::new(names.0, &fill(&store, entries, tasks).await?, entries.len_bytes));
-    let load = gets(&store, entries, tasks, entries.count, 7).await?;
-    phases.push(Phase::new(names.1, &load, entries.len_bytes));
+    phases.begin(names.0);
+    phases.end(&fill(&store, entries, tasks).await?, entries.len_bytes);
+    phases.begin(names.1);
+    phases.end(&gets(&store, entries, tasks, entries.count, 7).await?, entries.len_bytes);
     store.close().await
 }
 
@@ -157,6 +191,15 @@ pub async fn fill(store: &Store, entries: Entries, tasks: u64) -> Result<Load> {
     Ok(Load { wall: started.elapsed(), cpu: machine::cpu_time().saturating_sub(cpu), ..load })
 }
 
+async fn read_all(store: &Store, entries: Entries) -> Result<()> {
+    let store = store.clone();
+    let one = move |number: u64| {
+        let store = store.clone();
+        async move { entries.get(&store, number).await }
+    };
+    load::run(32, entries.count, one).await.map(drop)
+}
+
 async fn gets(store: &Store, entries: Entries, tasks: u64, count: u64, seed: u64) -> Result<Load> {
     let store = store.clone();
     let one = move |number: u64| {
@@ -172,7 +215,7 @@ async fn mixed(store: &Store, entries: Entries, count: u64) -> Result<Load> {
     let one = move |number: u64| {
         let (store, zipf) = (store.clone(), Arc::clone(&zipf));
         async move {
-            let mut rng = SplitMix::new(number ^ 0x6d69_7865_64);
+            let mut rng = SplitMix::new(number ^ 0x6d69_7865);
             let entry = zipf.sample(&mut rng) as u64;
             if rng.below(5) == 0 { entries.set(&store, entry).await } else { entries.get(&store, entry).await }
         }
@@ -180,7 +223,7 @@ async fn mixed(store: &Store, entries: Entries, count: u64) -> Result<Load> {
     load::run(32, count, one).await
 }
 
-async fn restart(plan: &Plan, entries: Entries) -> Result<Phase> {
+async fn restart(plan: &Plan, entries: Entries) -> Result<Load> {
     machine::drop_page_cache(&plan.dir)?;
     let (cpu, started) = (machine::cpu_time(), Instant::now());
     let store = Store::open(plan, None).await?;
@@ -193,5 +236,5 @@ async fn restart(plan: &Plan, entries: Entries) -> Result<Phase> {
     let wall = started.elapsed().max(Duration::from_nanos(1));
     let load = Load { ops: entries.count, wall, cpu: machine::cpu_time().saturating_sub(cpu), latencies };
     store.close().await?;
-    Ok(Phase::new("restart, cold (entries/s)", &load, 0))
+    Ok(load)
 }

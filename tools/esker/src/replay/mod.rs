@@ -109,7 +109,8 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let alone = traces.len() == 1 && args.against.is_none();
     let mut wrong = 0;
     for (number, trace) in traces.iter().enumerate() {
-        let dir = if alone && !work.is_temporary() { work.join("") } else { work.join(format!("{number}-esker")) };
+        let dir =
+            if alone && !work.is_temporary() { work.path().to_owned() } else { work.join(format!("{number}-esker")) };
         let against = args.against.as_ref().map(|_| work.join(format!("{number}-file-per-key")));
         let report = replay_trace(args, trace, &dir, against.as_deref())
             .with_context(|| format!("replay of {}", trace.name()))?;

@@ -80,7 +80,13 @@ async fn reopen_async(job: &Job, mut known: Vec<Known>, clock_ms: u64) -> Result
     Ok(reopen)
 }
 
-async fn read_share(store: Store, known: Arc<Vec<Known>>, first: usize, late_from: usize, now_ms: u64) -> Result<Reopen> {
+async fn read_share(
+    store: Store,
+    known: Arc<Vec<Known>>,
+    first: usize,
+    late_from: usize,
+    now_ms: u64,
+) -> Result<Reopen> {
     let mut found = Reopen::default();
     for (number, entry) in known.iter().enumerate().skip(first).step_by(TASKS) {
         found.keys_read += 1;

@@ -49,7 +49,8 @@ impl Reader {
             if !more.with_context(|| format!("cannot read the trace {}", self.path.display()))? {
                 return Ok(None);
             }
-            let header = std::mem::take(&mut self.first) && self.row.get(0).is_some_and(|cell| cell.trim_ascii() == b"time");
+            let header =
+                std::mem::take(&mut self.first) && self.row.get(0).is_some_and(|cell| cell.trim_ascii() == b"time");
             if !header {
                 break;
             }
