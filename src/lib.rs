@@ -2,10 +2,21 @@
 
 mod api;
 pub mod backend;
+mod catalog;
 pub mod clock;
 pub mod config;
 mod engine;
+mod entry;
 mod error;
+mod evict;
+pub mod format;
+#[doc(hidden)]
+pub mod index;
+mod log;
+mod memory;
+mod read;
+mod recover;
+mod segment;
 mod stats;
 mod types;
 

@@ -2,8 +2,7 @@
 
 mod builder;
 mod cache;
-mod entry;
 
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
-pub use entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use crate::entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};
