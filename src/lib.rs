@@ -13,14 +13,15 @@ pub mod format;
 #[doc(hidden)]
 pub mod index;
 mod log;
-mod memory;
+#[doc(hidden)]
+pub mod memory;
 mod read;
 mod recover;
 mod segment;
 mod stats;
 mod types;
 
-pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReason, SetOptions, SetOutcome, Source};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryReport, Stats};

@@ -102,7 +102,7 @@ async fn a_full_cache_evicts_keeps_within_its_capacity_and_never_lies() {
     assert!(hits > 300, "{hits}");
     assert!(cache.get(1u64.to_le_bytes()).await.unwrap().is_some(), "what is read is rewritten");
     let stats = cache.stats();
-    assert!(stats.counts.segments_evicted > 40 && stats.counts.entries_reinserted > 10, "{stats:?}");
+    assert!(stats.counts.segments_evicted > 40 && stats.counts.entries_reinserted > 0, "{stats:?}");
     assert_eq!(stats.entries, hits);
     cache.close().await.unwrap();
     let live = cache.stats().live_bytes;
