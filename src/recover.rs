@@ -182,7 +182,7 @@ async fn examine(
     let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     let len = file.len().await.map_err(failed)?;
     let is_whole = len == manifest.segment_len_bytes;
-    let head = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
+    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
     let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
     let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
     let header = match SegmentHeader::decode(&head) {

@@ -86,7 +86,17 @@ impl Backend for Metered {
     }
 
     fn remove(&self, path: &Path) -> IoFuture<()> {
-        self.meter.count(self.inner.remove(path), |c| &c.failures_remove)
+        let removed = self.inner.remove(path);
+        let counters = self.meter.counters.clone();
+        // What is not there need not be removed.
+        let is_failure = |e: &io::Error| e.kind() != io::ErrorKind::NotFound;
+        Box::pin(async move {
+            removed.await.inspect_err(|e| {
+                if is_failure(e) {
+                    counters.failures_remove.add_one()
+                }
+            })
+        })
     }
 
     fn sync_dir(&self, dir: &Path) -> IoFuture<()> {

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::backend::{DiskFile, exact};
+use crate::backend::DiskFile;
+use crate::backend::exact::read_up_to;
 use crate::format::digest::digest;
 use crate::format::footer::{self, Row};
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
@@ -158,17 +159,6 @@ impl Window {
         let from = (at - self.start) as usize;
         let until = (from + len).min(self.bytes.len());
         Ok(self.bytes.get(from..until).unwrap_or_default())
-    }
-}
-
-/// Reads `len` bytes, fewer only at the end of the file.
-async fn read_up_to(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
-    match exact::read_exact_at(file, at, len).await {
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            let there = file.len().await?.saturating_sub(at).min(len as u64);
-            exact::read_exact_at(file, at, there as usize).await
-        }
-        other => other,
     }
 }
 
