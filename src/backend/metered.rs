@@ -10,7 +10,7 @@ use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::stats::{Counter, Counters};
 use crate::types::BackendKind;
 
-/// Counts into [`Counters`], and answers `TimedOut` for reads, writes, syncs and allocations that take longer than
+/// Counts into `Counters`, and answers `TimedOut` for reads, writes, syncs and allocations that take longer than
 /// the limit. Such an operation goes on in the background with its file and buffer; what it wrote is unknown, as after
 /// any failed write. Needs a runtime with tokio's time enabled.
 pub struct Metered {

@@ -133,7 +133,7 @@ impl Evictor {
 
     fn dropped_unread(&self, keep: bool, at: Location) -> bool {
         if !keep {
-            self.log.segments.sub_live(at.slot, crate::log::append::class_bytes(at.class));
+            self.log.segments.sub_live(at.slot, crate::format::length::class_bytes(at.class));
             self.log.counters.entries_damaged.add_one();
         }
         keep
