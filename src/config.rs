@@ -9,8 +9,8 @@ use crate::types::{BLOCK_BYTES, BackendKind, MAX_KEY_BYTES};
 
 /// The smallest segment, in bytes.
 pub const MIN_SEGMENT_LEN_BYTES: u64 = 64 << 10;
-/// The largest segment, in bytes.
-pub const MAX_SEGMENT_LEN_BYTES: u64 = 1 << 30;
+/// The largest segment, in bytes: a slot of the index has 22 bits for the offset, in units of 16 bytes.
+pub const MAX_SEGMENT_LEN_BYTES: u64 = 64 << 20;
 /// Fewest segments of a cache: one open in each append stream, one being drained, one ready.
 pub const MIN_SEGMENTS: u64 = 5;
 /// Most segments of a cache: a slot of the index numbers them with 16 bits.
@@ -82,10 +82,9 @@ impl Config {
     /// 64 MiB segments and a small one about 64 segments.
     pub fn chosen_segment_len_bytes(&self) -> u64 {
         self.segment_len_bytes.unwrap_or_else(|| {
-            let large = (self.capacity_bytes / (MAX_SEGMENTS / 2)).next_power_of_two();
             let share = (self.capacity_bytes / 64).max(1);
-            let share = 1 << (63 - share.leading_zeros());
-            share.clamp(MIN_SEGMENT_LEN_BYTES, 64 << 20).max(large).min(MAX_SEGMENT_LEN_BYTES)
+            let power_of_two = 1 << share.ilog2();
+            power_of_two.clamp(MIN_SEGMENT_LEN_BYTES, MAX_SEGMENT_LEN_BYTES)
         })
     }
 
@@ -150,9 +149,10 @@ impl Config {
             )));
         }
         if segments > MAX_SEGMENTS {
-            let least = (self.capacity_bytes / MAX_SEGMENTS).next_multiple_of(BLOCK_BYTES);
+            let most = MAX_SEGMENTS * segment_len_bytes;
             return Err(Error::InvalidConfig(format!(
-                "segment_len_bytes is {segment_len_bytes}; a capacity of {} needs at least {least}",
+                "capacity_bytes is {}; with segments of {segment_len_bytes} bytes the largest that works is {most} \
+                 (4 TiB with the longest segments)",
                 self.capacity_bytes
             )));
         }

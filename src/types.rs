@@ -57,6 +57,9 @@ pub enum RecordKind {
     Head = 4,
     /// Filler up to a block boundary; says nothing.
     Pad = 5,
+    /// A delete that knows only the digest: left by eviction, and where an update failed, so that what was replaced
+    /// stays dead. Its key is the digest's 8 bytes.
+    Marker = 6,
 }
 
 /// How safe an accepted write is (DESIGN.md, P4).

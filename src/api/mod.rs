@@ -2,8 +2,9 @@
 
 mod builder;
 mod cache;
-mod entry;
+mod memory_cache;
 
+pub use crate::entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
-pub use entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use memory_cache::MemoryCache;

@@ -34,12 +34,7 @@ struct Idle {
 impl BufferPool {
     /// A pool that keeps at most `keep_bytes` of idle buffers.
     pub fn new(keep_bytes: usize) -> Self {
-        Self(Arc::new(Pool {
-            idle: Mutex::default(),
-            keep_bytes,
-            made: AtomicU64::new(0),
-            reused: AtomicU64::new(0),
-        }))
+        Self(Arc::new(Pool { idle: Mutex::default(), keep_bytes, made: AtomicU64::new(0), reused: AtomicU64::new(0) }))
     }
 
     /// A buffer of at least `len` bytes, its content unspecified. Its length is that of its size class (or `len`
@@ -139,5 +134,28 @@ impl Deref for WriteBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         &self.buf[self.start..self.end]
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "tokio-uring"))]
+mod ring_buffer {
+    #![expect(unsafe_code, reason = "the trait by which `tokio-uring` takes buffers is unsafe to implement")]
+
+    use super::WriteBuf;
+
+    // SAFETY: the bytes are in a memory map that an `Arc` holds, so they stay where they are, mapped, initialised and
+    // of this length, however the value is moved; and nobody can write to them while an `Arc` besides his exists.
+    unsafe impl tokio_uring::buf::IoBuf for WriteBuf {
+        fn stable_ptr(&self) -> *const u8 {
+            self.as_ptr()
+        }
+
+        fn bytes_init(&self) -> usize {
+            self.len()
+        }
+
+        fn bytes_total(&self) -> usize {
+            self.len()
+        }
     }
 }

@@ -38,6 +38,16 @@ impl OsFile {
         }
     }
 
+    /// Gives the lock up.
+    pub fn unlock(&self) -> io::Result<()> {
+        self.lockable().unlock()
+    }
+
+    /// The length in bytes. Blocking, in theory.
+    pub fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.read.metadata()?.len())
+    }
+
     /// See [`super::DiskFile::read_now`].
     #[cfg(target_os = "linux")]
     pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -53,9 +63,12 @@ impl OsFile {
 
     /// Blocking: one positional read into a fresh buffer.
     pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut buf = vec![0; len];
-        let n = pread(&self.read, &mut buf, offset)?;
-        buf.truncate(n);
+        check_offset(offset)?;
+        let mut buf = buffer_for(len)?;
+        if len == 0 {
+            return Ok(buf);
+        }
+        pread(&self.read, &mut buf, len, offset)?;
         Ok(buf)
     }
 
@@ -73,23 +86,50 @@ impl OsFile {
     pub fn allocate(&self, len: u64) -> io::Result<()> {
         let file = self.writer()?;
         #[cfg(target_os = "linux")]
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-            Err(e) => return Err(e.into()),
+        if len > 0 {
+            let none = rustix::fs::FallocateFlags::empty();
+            match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, none, 0, len)) {
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+                Err(e) => return Err(e.into()),
+                // It lengthens a file, but does not shorten one.
+                Ok(()) if file.metadata()?.len() == len => return Ok(()),
+                Ok(()) => {}
+            }
         }
         file.set_len(len)
     }
 }
 
+/// Offsets are signed for the kernel, and the largest means "the current position" to a ring.
+///
+/// # Errors
+/// `InvalidInput` for what no file reaches.
+pub fn check_offset(offset: u64) -> io::Result<()> {
+    i64::try_from(offset).map(|_| ()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// An empty vector with room for `len` bytes. `OutOfMemory` where `vec![0; len]` would end the process.
+pub(super) fn buffer_for(len: usize) -> io::Result<Vec<u8>> {
+    let mut buf = Vec::new();
+    buf.try_reserve_exact(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    Ok(buf)
+}
+
+/// Reads into the room of an empty `buf`, on Unix without filling it with zeros first.
 #[cfg(unix)]
-fn pread(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+fn pread(file: &File, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    rustix::io::pread(file, rustix::buffer::spare_capacity(buf), offset)?;
+    // The room may be larger than was asked for.
+    buf.truncate(len);
+    Ok(())
 }
 
 #[cfg(windows)]
-fn pread(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
+fn pread(file: &File, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    buf.resize(len, 0);
+    let n = std::os::windows::fs::FileExt::seek_read(file, buf, offset)?;
+    buf.truncate(n);
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -108,7 +148,7 @@ pub fn blocking<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send +
     Box::pin(async move { handle.await.unwrap_or_else(|e| Err(io::Error::other(e))) })
 }
 
-fn options(write: bool, create: bool, direct: bool) -> OpenOptions {
+fn open_once(path: &Path, write: bool, create: bool, direct: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(write).create_new(create);
     #[cfg(unix)]
@@ -121,23 +161,51 @@ fn options(write: bool, create: bool, direct: bool) -> OpenOptions {
         }
         options.mode(0o600).custom_flags(flags.bits() as i32);
     }
+    #[cfg(windows)]
+    {
+        /// Opens a link itself instead of what it points to.
+        const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+        std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, FILE_FLAG_OPEN_REPARSE_POINT);
+    }
+    let file = options.open(path)?;
+    if cfg!(windows) && file.metadata()?.is_symlink() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a symbolic link is not followed"));
+    }
+    // Only Linux opens differently for direct writes.
     let _ = direct;
-    options
+    Ok(file)
 }
 
 /// Blocking: opens `path` as `mode` says. A file system without direct I/O gets buffered writes.
+///
+/// Only direct writes need an open of their own. Else both descriptors are one open file: on Windows a lock keeps
+/// every other open out, our own included.
 pub fn open_file(path: &Path, mode: OpenMode) -> io::Result<OsFile> {
     let (create, direct) = match mode {
-        OpenMode::Read => return Ok(OsFile { read: options(false, false, false).open(path)?, write: None }),
+        OpenMode::Read => return Ok(OsFile { read: open_once(path, false, false, false)?, write: None }),
         OpenMode::ReadWrite { direct } => (false, direct),
         OpenMode::CreateNew { direct } => (true, direct),
     };
-    let read = options(create, create, false).open(path)?;
-    let write = match options(true, false, direct).open(path) {
-        Err(e) if direct && e.kind() == io::ErrorKind::InvalidInput => options(true, false, false).open(path)?,
-        other => other?,
+    // Buffered first: where direct I/O is refused, a direct creation would fail and leave the file behind.
+    let read = open_once(path, true, create, false)?;
+    let opened = if direct && cfg!(target_os = "linux") {
+        match open_once(path, true, false, true) {
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => read.try_clone(),
+            other => other,
+        }
+    } else {
+        read.try_clone()
     };
-    Ok(OsFile { read, write: Some(write) })
+    match opened {
+        Ok(write) => Ok(OsFile { read, write: Some(write) }),
+        Err(e) => {
+            if create {
+                // Out of descriptors, say: what we made a moment ago must not stay, or a retry finds it existing.
+                let _ = std::fs::remove_file(path);
+            }
+            Err(e)
+        }
+    }
 }
 
 /// Opens a file on the blocking pool.

@@ -72,7 +72,7 @@ impl DiskFile for PoolFile {
 
     fn len(&self) -> IoFuture<u64> {
         let file = self.0.clone();
-        os::blocking(move || Ok(file.read.metadata()?.len()))
+        os::blocking(move || file.len_bytes())
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -1,27 +1,145 @@
-//! The only crossroads.
+//! The only crossroads: each way through the cache fits one screen.
+
 use std::path::Path;
 use std::sync::Arc;
-use bytes::Bytes;
-use crate::api::*;
-use crate::backend::Backend;
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::error::Result;
-use crate::stats::*;
-use crate::types::*;
-pub struct Parts { pub clock: Arc<dyn Clock>, pub backend: Option<Arc<dyn Backend>>, pub seed: Option<[u8; 16]> }
-pub struct Engine {}
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::backend::{Backend, DiskFile};
+use crate::clock::{Clock, SteadyClock};
+use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
+use crate::error::{Error, Result};
+use crate::format::digest::digest;
+use crate::format::manifest::Manifest;
+use crate::index::Index;
+use crate::log::Log;
+use crate::memory::HotTier;
+use crate::segment::SegmentSet;
+use crate::stats::{Counters, RecoveryReport, Stats};
+use crate::types::{BackendKind, Digest, Durability};
+
+mod clear;
+mod delete;
+mod get;
+mod open;
+mod set;
+
+/// What comes in through the constructor instead of from the machine.
+pub struct Parts {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The disk, instead of the configured kind.
+    pub backend: Option<Arc<dyn Backend>>,
+    /// The secret of a new directory's digests, instead of a random one.
+    pub seed: Option<[u8; 16]>,
+}
+
+/// A running cache.
+pub struct Engine {
+    config: Config,
+    backend: Arc<dyn Backend>,
+    index: Arc<Index>,
+    segments: Arc<SegmentSet>,
+    log: Arc<Log>,
+    memory: Option<HotTier>,
+    clock: Arc<SteadyClock>,
+    counters: Arc<Counters>,
+    /// One `clear` at a time.
+    manifest: tokio::sync::Mutex<Manifest>,
+    seed: [u8; 16],
+    report: RecoveryReport,
+    closed: AtomicBool,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The directory's lock, until closed.
+    lock: Mutex<Option<Arc<dyn DiskFile>>>,
+}
+
 impl Engine {
-    pub async fn open(_dir: &Path, _config: Config, _parts: Parts) -> Result<Arc<Self>> { todo!() }
-    pub async fn get(&self, _key: &[u8]) -> Result<Option<Hit>> { todo!() }
-    pub async fn peek(&self, _key: &[u8]) -> Result<Option<Hit>> { todo!() }
-    pub async fn set(&self, _key: &[u8], _value: Bytes, _o: SetOptions, _wait: bool) -> Result<SetOutcome> { todo!() }
-    pub async fn delete(&self, _key: &[u8]) -> Result<bool> { todo!() }
-    pub async fn clear(&self) -> Result<()> { todo!() }
-    pub async fn flush(&self) -> Result<()> { todo!() }
-    pub async fn sync(&self) -> Result<()> { todo!() }
-    pub async fn close(&self) -> Result<()> { todo!() }
-    pub fn stats(&self) -> Stats { todo!() }
-    pub fn recovery_report(&self) -> RecoveryReport { todo!() }
-    pub fn backend_kind(&self) -> BackendKind { todo!() }
+    /// Everything accepted before is in the kernel.
+    pub async fn flush(&self) -> Result<()> {
+        self.check_open()?;
+        self.log.settle(Durability::Written).await
+    }
+
+    /// Everything accepted before is on the device.
+    pub async fn sync(&self) -> Result<()> {
+        self.check_open()?;
+        self.log.settle(Durability::Synced).await
+    }
+
+    /// Seals, stops, unlocks.
+    pub async fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let closed = self.log.close().await;
+        self.log.stop();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            let _ = task.await;
+        }
+        *self.lock.lock() = None;
+        closed
+    }
+
+    /// See [`Stats`].
+    pub fn stats(&self) -> Stats {
+        let census = self.segments.census();
+        let files_bytes = census.files * self.segments.segment_len_bytes();
+        let live_bytes = self.segments.live_bytes();
+        Stats {
+            counts: self.counters.snapshot(),
+            backend: Some(self.backend.kind()),
+            entries: self.index.len(),
+            live_bytes,
+            dead_bytes: files_bytes.saturating_sub(live_bytes),
+            used_bytes: files_bytes + DIRECTORY_OVERHEAD_BYTES,
+            capacity_bytes: self.config.capacity_bytes,
+            segments: census.files,
+            segments_free: census.free,
+            index_bytes: self.index.allocated_bytes(),
+            memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
+            dirty_bytes: self.log.dirty_bytes(),
+        }
+    }
+
+    /// See [`RecoveryReport`].
+    pub fn recovery_report(&self) -> RecoveryReport {
+        self.report.clone()
+    }
+
+    /// Which backend runs.
+    pub fn backend_kind(&self) -> BackendKind {
+        self.backend.kind()
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<Digest> {
+        self.check_open()?;
+        let most = self.config.max_key_bytes;
+        if key.is_empty() {
+            return Err(Error::InvalidInput(format!("the key is empty; a key has 1 to {most} bytes")));
+        }
+        if key.len() > most {
+            let len = key.len();
+            return Err(Error::InvalidInput(format!("the key has {len} bytes; at most {most} (hash longer ones)")));
+        }
+        Ok(digest(&self.seed, key))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.log.stop();
+    }
+}
+
+/// The directory's path, absolute, so that a later change of the working directory does no harm.
+fn absolute(dir: &Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(dir).map_err(Error::io("find", dir))
 }

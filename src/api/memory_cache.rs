@@ -1,0 +1,271 @@
+//! A cache in memory only.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{BoxFuture, Cache, Hit, RefuseReason, SetOptions, SetOutcome, Source};
+use crate::clock::{Clock, SteadyClock, SystemClock};
+use crate::error::{Error, Result};
+use crate::memory::{Bounded, ITEM_OVERHEAD_BYTES, Item, Verdict};
+use crate::stats::{Counters, Stats};
+use crate::types::{Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis};
+
+/// A cache in memory, for tests and for where there is no disk: the promises of [`super::DiskCache`] but those about
+/// restarts. A handle: clones share one cache.
+///
+/// Its capacity counts key, metadata and value of every entry and a fixed overhead each; they are copied in. When it is
+/// full, entries go by SIEVE. It is split into 1 to 16 shards of at least 8 MiB, and an entry larger than an eighth of a
+/// shard is refused as too large: [`MemoryCache::max_entry_bytes`] says what fits.
+#[derive(Clone)]
+pub struct MemoryCache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    entries: Bounded<Arc<Item>>,
+    /// Secret and of this cache alone, so that nobody chooses keys that meet.
+    hasher: RandomState,
+    clock: SteadyClock,
+    counters: Counters,
+    capacity_bytes: u64,
+}
+
+impl MemoryCache {
+    /// An empty cache of `capacity_bytes`.
+    pub fn new(capacity_bytes: u64) -> Self {
+        Self::with_clock(capacity_bytes, Arc::new(SystemClock))
+    }
+
+    /// An empty cache of `capacity_bytes` with a clock of one's own.
+    pub fn with_clock(capacity_bytes: u64, clock: Arc<dyn Clock>) -> Self {
+        let entries = Bounded::new(capacity_bytes);
+        let (hasher, clock, counters) = (RandomState::new(), SteadyClock::new(clock), Counters::default());
+        Self { inner: Arc::new(Inner { entries, hasher, clock, counters, capacity_bytes }) }
+    }
+
+    /// The most that key, metadata and value of one entry may have together, in bytes.
+    pub fn max_entry_bytes(&self) -> u64 {
+        self.inner.entries.max_cost_bytes().saturating_sub(ITEM_OVERHEAD_BYTES)
+    }
+
+    /// The newest accepted value of exactly this key, or `None`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or overlong key.
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
+        self.inner.get(key.as_ref())
+    }
+
+    /// Whether there is an entry of this key. Counts as neither hit nor miss.
+    ///
+    /// # Errors
+    /// As [`MemoryCache::get`].
+    pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.inner.contains(key.as_ref())
+    }
+
+    /// Stores a value without metadata, for ever.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a key out of limits. A refused write is `Ok(Refused)`.
+    pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
+        self.inner.set(key.as_ref(), &value.into(), SetOptions::new())
+    }
+
+    /// Stores a value with options. There is nothing to make durable: whatever durability is asked for, the outcome
+    /// says `Buffered`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a key or metadata out of limits.
+    pub async fn set_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        options: SetOptions,
+    ) -> Result<SetOutcome> {
+        self.inner.set(key.as_ref(), &value.into(), options)
+    }
+
+    /// Removes the key; whether there was an entry.
+    ///
+    /// # Errors
+    /// As [`MemoryCache::get`].
+    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.inner.delete(key.as_ref())
+    }
+
+    /// Removes every entry that was set before.
+    ///
+    /// # Errors
+    /// None now; the signature is that of every cache.
+    pub async fn clear(&self) -> Result<()> {
+        self.inner.clear();
+        Ok(())
+    }
+
+    /// Statistics now. `used_bytes`, `memory_bytes` and `capacity_bytes` are of memory; nothing is of a disk.
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    match key.len() {
+        0 => Err(Error::InvalidInput("the key is empty; the shortest has 1 byte".into())),
+        1..=MAX_KEY_BYTES => Ok(()),
+        len => Err(Error::InvalidInput(format!("the key has {len} bytes; the longest has {MAX_KEY_BYTES}"))),
+    }
+}
+
+fn check_metadata(metadata: &[u8]) -> Result<()> {
+    match metadata.len() {
+        0..=MAX_METADATA_BYTES => Ok(()),
+        len => Err(Error::InvalidInput(format!("the metadata has {len} bytes; the most is {MAX_METADATA_BYTES}"))),
+    }
+}
+
+fn expired(item: &Item, now: Millis) -> bool {
+    item.expires.is_some_and(|at| at <= now)
+}
+
+impl Inner {
+    fn digest(&self, key: &[u8]) -> Digest {
+        Digest(self.hasher.hash_one(key))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
+        check_key(key)?;
+        let now = self.clock.now();
+        let mut why = &self.counters.misses_unknown;
+        let found = self.entries.get(self.digest(key), |item| {
+            if item.key != key {
+                why = &self.counters.misses_collision;
+                Verdict::Miss
+            } else if expired(item, now) {
+                why = &self.counters.misses_expired;
+                Verdict::Drop
+            } else {
+                why = &self.counters.hits_memory;
+                Verdict::Serve
+            }
+        });
+        why.add_one();
+        Ok(found.map(|item| Hit {
+            value: item.value.clone(),
+            metadata: item.metadata.clone(),
+            created: item.created,
+            expires: item.expires,
+            now,
+            source: Source::Memory,
+        }))
+    }
+
+    fn contains(&self, key: &[u8]) -> Result<bool> {
+        check_key(key)?;
+        let now = self.clock.now();
+        let mut there = false;
+        self.entries.get(self.digest(key), |item| {
+            there = item.key == key && !expired(item, now);
+            Verdict::Miss
+        });
+        Ok(there)
+    }
+
+    fn set(&self, key: &[u8], value: &Bytes, options: SetOptions) -> Result<SetOutcome> {
+        check_key(key)?;
+        check_metadata(&options.metadata)?;
+        let created = self.clock.now();
+        let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let expires = ttl_ms.map(|ms| Millis(created.0.saturating_add(ms)));
+        let payload_bytes = (key.len() + options.metadata.len() + value.len()) as u64;
+        let d = self.digest(key);
+        if payload_bytes > self.entries.max_cost_bytes().saturating_sub(ITEM_OVERHEAD_BYTES) {
+            // The older value goes all the same: it must not outlive an update (P2).
+            self.entries.remove_if(d, |item| item.key == key);
+            return Ok(self.refuse());
+        }
+        let key = Bytes::copy_from_slice(key);
+        let item = Item { key, value: value.clone(), metadata: options.metadata, created, expires }.compact();
+        let cost_bytes = item.cost_bytes();
+        let admission = self.entries.put(d, Arc::new(item), cost_bytes);
+        self.counters.entries_evicted.add(admission.evicted);
+        if !admission.admitted {
+            return Ok(self.refuse());
+        }
+        self.counters.sets.add_one();
+        self.counters.bytes_admitted.add(payload_bytes);
+        Ok(SetOutcome::Stored { durability: Durability::Buffered })
+    }
+
+    fn refuse(&self) -> SetOutcome {
+        self.counters.refused_too_large.add_one();
+        SetOutcome::Refused { reason: RefuseReason::TooLarge }
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<bool> {
+        check_key(key)?;
+        let now = self.clock.now();
+        let removed = self.entries.remove_if(self.digest(key), |item| item.key == key);
+        let there = removed.is_some_and(|item| !expired(&item, now));
+        if there {
+            self.counters.deletes.add_one();
+        }
+        Ok(there)
+    }
+
+    fn clear(&self) {
+        self.entries.clear();
+        self.counters.clears.add_one();
+    }
+
+    fn stats(&self) -> Stats {
+        let (entries, used_bytes) = (self.entries.len(), self.entries.used_bytes());
+        Stats {
+            counts: self.counters.snapshot(),
+            backend: None,
+            entries,
+            live_bytes: used_bytes.saturating_sub(entries * ITEM_OVERHEAD_BYTES),
+            dead_bytes: 0,
+            used_bytes,
+            capacity_bytes: self.capacity_bytes,
+            segments: 0,
+            segments_free: 0,
+            index_bytes: 0,
+            memory_bytes: used_bytes,
+            dirty_bytes: 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for MemoryCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryCache").field("capacity_bytes", &self.inner.capacity_bytes).finish_non_exhaustive()
+    }
+}
+
+impl Cache for MemoryCache {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>> {
+        Box::pin(async move { self.inner.get(key) })
+    }
+
+    fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>> {
+        Box::pin(async move { self.inner.set(key, &value, SetOptions::new()) })
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move { self.inner.delete(key) })
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.inner.clear();
+            Ok(())
+        })
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}

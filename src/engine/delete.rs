@@ -1,0 +1,34 @@
+//! Removing one key.
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::log::{Appended, Entry, Order};
+use crate::segment::Stream;
+use crate::types::Durability;
+
+impl Engine {
+    /// Removes a key, durably. Whether there was an entry.
+    pub async fn delete(&self, key: &[u8]) -> Result<bool> {
+        let digest = self.check_key(key)?;
+        // What the index does not know is nowhere on disk uncovered.
+        if self.index.lookup(digest).is_none() {
+            return Ok(false);
+        }
+        let horizon = self.segments.newest_id().0.to_le_bytes();
+        let entry = Entry::delete(digest, key, &horizon, self.clock.now());
+        match self.log.append(Stream::New, &entry, Order::Newest, true).await? {
+            Ok(Appended::Done(ticket, before)) => {
+                if before.is_some() {
+                    self.counters.deletes.add_one();
+                }
+                self.log.wait(&ticket, Durability::Synced).await?;
+                Ok(before.is_some())
+            }
+            Ok(Appended::Stale) => Ok(false),
+            Err(_) => {
+                self.log.forget_owing(digest);
+                Err(Error::WriteFailed)
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The way out.
+
+use super::Engine;
+use crate::entry::{Hit, Source};
+use crate::error::Result;
+use crate::index::{Found, Location};
+use crate::log::{Entry, Order};
+use crate::memory::{Item, Tag};
+use crate::read::{self, Failure, Fetched};
+use crate::segment::Stream;
+use crate::stats::Counter;
+use crate::types::{Digest, Millis, RecordKind};
+
+/// How often an entry is looked up again when it moved while it was read.
+const ATTEMPTS: usize = 8;
+
+impl Engine {
+    /// The newest value of a key.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
+        let digest = self.check_key(key)?;
+        self.find(digest, key, true).await
+    }
+
+    /// As `get`, but leaves no trace in the statistics that eviction uses.
+    pub async fn peek(&self, key: &[u8]) -> Result<Option<Hit>> {
+        let digest = self.check_key(key)?;
+        self.find(digest, key, false).await
+    }
+
+    async fn find(&self, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Hit>> {
+        let missed = |counter: &Counter| {
+            if counts {
+                counter.add_one();
+            }
+            Ok(None)
+        };
+        for _ in 0..ATTEMPTS {
+            let found = if counts { self.index.lookup_hit(digest) } else { self.index.lookup(digest) };
+            let Some(Found { location, .. }) = found else { return missed(&self.counters.misses_unknown) };
+            let now = self.clock.now();
+            if let Some(hit) = self.from_memory(digest, location, key, now) {
+                if counts {
+                    self.counters.hits_memory.add_one();
+                }
+                return Ok(Some(hit));
+            }
+            match read::fetch(&self.segments, location).await {
+                Ok(record) if record.kind != RecordKind::Put || record.key != key => {
+                    return missed(&self.counters.misses_collision);
+                }
+                Ok(record) if record.expires.is_some_and(|at| at <= now) => {
+                    self.bury(digest, location).await?;
+                    return missed(&self.counters.misses_expired);
+                }
+                Ok(record) => {
+                    if counts {
+                        self.admit(digest, location, &record);
+                    }
+                    return Ok(Some(hit(record, now, counts.then_some(&*self.counters))));
+                }
+                // Evicted while it was read: it may have been rewritten elsewhere.
+                Err(_) if self.index.lookup(digest).map(|f| f.location) != Some(location) => {}
+                Err(Failure::Gone) => {}
+                Err(Failure::Io(segment, error)) => {
+                    tracing::warn!(path = %segment.path.display(), %error, "cannot read a segment");
+                    return missed(&self.counters.misses_io);
+                }
+                Err(Failure::Damaged(segment, defect)) => {
+                    let offset = u64::from(location.offset_units) * crate::types::UNIT_BYTES;
+                    tracing::warn!(path = %segment.path.display(), offset, %defect, "dropped a damaged record");
+                    self.counters.entries_damaged.add_one();
+                    self.bury(digest, location).await?;
+                    return missed(&self.counters.misses_damaged);
+                }
+            }
+        }
+        missed(&self.counters.misses_evicted)
+    }
+
+    /// Takes an entry that cannot be served out of the index. If an older copy of it may be on disk, a marker keeps
+    /// that one dead.
+    pub(super) async fn bury(&self, digest: Digest, location: Location) -> Result<()> {
+        let is_here = |f: &Found| f.location == location;
+        let Some(found) = self.index.lookup(digest).filter(is_here) else { return Ok(()) };
+        if !found.older {
+            self.log.forget(digest, location);
+            return Ok(());
+        }
+        let key = digest.0.to_le_bytes();
+        let horizon = self.segments.newest_id().0.to_le_bytes();
+        let marker = Entry::marker(digest, &key, &horizon, self.clock.now());
+        match self.log.append(Stream::New, &marker, Order::Bury(location), false).await? {
+            Ok(_) => self.counters.markers_written.add_one(),
+            Err(_) => {
+                if self.index.lookup(digest).filter(is_here).is_some() {
+                    self.log.forget_owing(digest);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn from_memory(&self, digest: Digest, location: Location, key: &[u8], now: Millis) -> Option<Hit> {
+        let item = self.memory.as_ref()?.get(digest, self.tag(location)?, key)?;
+        if item.expires.is_some_and(|at| at <= now) {
+            return None;
+        }
+        Some(Hit {
+            value: item.value.clone(),
+            metadata: item.metadata.clone(),
+            created: item.created,
+            expires: item.expires,
+            now,
+            source: Source::Memory,
+        })
+    }
+
+    fn admit(&self, digest: Digest, location: Location, record: &Fetched) {
+        let Some(memory) = &self.memory else { return };
+        let Some(tag) = self.tag(location).filter(|tag| tag.segment == record.segment) else { return };
+        memory.admit(
+            digest,
+            tag,
+            Item {
+                key: record.key.clone(),
+                value: record.value.clone(),
+                metadata: record.metadata.clone(),
+                created: record.created,
+                expires: record.expires,
+            },
+        );
+    }
+
+    /// What tells this record from all others that were ever here: the hot tier serves no older one.
+    fn tag(&self, location: Location) -> Option<Tag> {
+        let segment = self.segments.get(location.slot)?.id;
+        Some(Tag { segment, offset_units: location.offset_units })
+    }
+}
+
+fn hit(record: Fetched, now: Millis, counters: Option<&crate::stats::Counters>) -> Hit {
+    let source = if record.from_buffer { Source::Buffer } else { Source::Disk };
+    if let Some(counters) = counters {
+        match source {
+            Source::Buffer => counters.hits_buffer.add_one(),
+            _ => counters.hits_disk.add_one(),
+        }
+    }
+    Hit {
+        value: record.value,
+        metadata: record.metadata,
+        created: record.created,
+        expires: record.expires,
+        now,
+        source,
+    }
+}

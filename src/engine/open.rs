@@ -1,0 +1,133 @@
+//! From a directory to a running cache.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{Engine, Parts, absolute};
+use crate::backend::metered::Metered;
+use crate::backend::{Backend, probe};
+use crate::catalog::{self, Directory};
+use crate::clock::SteadyClock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::evict::Evictor;
+use crate::format::manifest::Manifest;
+use crate::index::Index;
+use crate::log::{Log, LogParts};
+use crate::memory::HotTier;
+use crate::recover::{self, Recovery};
+use crate::segment::{SegmentSet, Stream};
+use crate::stats::{Counters, RecoveryReport};
+use crate::types::Sequence;
+
+impl Engine {
+    /// Opens a cache. See `Builder::open`.
+    pub async fn open(dir: &Path, config: Config, parts: Parts) -> Result<Arc<Self>> {
+        let began = Instant::now();
+        config.validate()?;
+        let dir = absolute(dir)?;
+        let inner = match parts.backend {
+            Some(backend) => backend,
+            None => probe::choose(config.backend)?,
+        };
+        let counters = Arc::new(Counters::default());
+        let timeout = Duration::from_millis(config.io_timeout_ms);
+        let backend: Arc<dyn Backend> = Arc::new(Metered::new(inner, counters.clone(), timeout));
+        let clock = Arc::new(SteadyClock::new(parts.clock));
+        let fresh = || new_manifest(&config, parts.seed, &clock);
+        let directory = catalog::open(&*backend, &dir, fresh).await?;
+        let segment_len_bytes = check_segment_len(&config, &dir, &directory.manifest)?;
+
+        let existing = directory.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
+        let limit = config.max_segments(segment_len_bytes);
+        let index = Arc::new(Index::new(config.index_shards));
+        let segments = Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing));
+        let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
+        for name in &directory.foreign {
+            report.note(format!("{name} is not ours; it is left alone"));
+        }
+        let recovery = Recovery {
+            backend: &backend,
+            dir,
+            manifest: directory.manifest,
+            index: &index,
+            segments: &segments,
+            now: clock.now(),
+            lock_wait: Duration::from_millis(config.lock_wait_ms),
+        };
+        let recovered = recover::recover(&recovery, &directory.slots, &mut report).await?;
+        clock.raise(recovered.newest);
+        report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+
+        let log = Arc::new(Log::new(LogParts {
+            backend: backend.clone(),
+            config: config.clone(),
+            index: index.clone(),
+            segments: segments.clone(),
+            clock: clock.clone(),
+            counters: counters.clone(),
+            directory_id: directory.manifest.directory_id,
+            last_sequence: recovered.last_sequence,
+        }));
+        let engine = Self {
+            memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
+            seed: directory.manifest.seed,
+            manifest: tokio::sync::Mutex::new(directory.manifest),
+            config,
+            backend,
+            index,
+            segments,
+            log,
+            clock,
+            counters,
+            report,
+            closed: AtomicBool::new(false),
+            tasks: Mutex::default(),
+            lock: Mutex::new(None),
+        };
+        engine.start(&directory).await?;
+        Ok(Arc::new(engine))
+    }
+
+    async fn start(&self, directory: &Directory) -> Result<()> {
+        *self.lock.lock() = Some(directory.lock.clone());
+        let mut tasks: Vec<_> =
+            Stream::ALL.iter().map(|&stream| tokio::spawn(self.log.clone().run_writer(stream))).collect();
+        let evictor = Arc::new(Evictor::new(self.log.clone(), self.seed));
+        let shrunk = evictor.shrink().await;
+        tasks.push(tokio::spawn(evictor.run()));
+        *self.tasks.lock() = tasks;
+        shrunk
+    }
+}
+
+fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) -> Result<Manifest> {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|e| Error::io("get random bytes for", "a new cache")(std::io::Error::other(e)))?;
+    let (id, random_seed) = random.split_at(8);
+    let seed = seed.unwrap_or_else(|| random_seed.try_into().unwrap_or_default());
+    Ok(Manifest {
+        directory_id: u64::from_le_bytes(id.try_into().unwrap_or_default()),
+        segment_len_bytes: config.chosen_segment_len_bytes(),
+        seed,
+        created: clock.now(),
+        cleared: Sequence(0),
+        next_segment: 1,
+    })
+}
+
+fn check_segment_len(config: &Config, dir: &Path, manifest: &Manifest) -> Result<u64> {
+    let has = manifest.segment_len_bytes;
+    if let Some(asked) = config.segment_len_bytes.filter(|&asked| asked != has) {
+        return Err(Error::InvalidConfig(format!(
+            "segment_len_bytes is {asked}, but {} has segments of {has} bytes; leave it out, or start a new directory",
+            dir.display()
+        )));
+    }
+    config.validate_capacity(has)?;
+    Ok(has)
+}

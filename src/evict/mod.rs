@@ -1,0 +1,272 @@
+//! Room ahead of need: the mechanism that empties a segment and frees its file.
+//!
+//! What must not happen is that dropping a segment uncovers an older record at recovery (trap 1). So:
+//! - an entry that may have an older copy on disk leaves a marker behind when it is dropped, if a segment remains that
+//!   could hold the copy;
+//! - deletes and markers are carried on as long as a segment remains that is not younger than they are (their value
+//!   says which ids existed then; copies that were replaced never move, so no other segment can hold one);
+//! - what replaced the records of this segment is synced before its file is freed.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::backend::{OpenMode, WriteBuf, exact};
+use crate::entry::RefuseReason;
+use crate::error::Result;
+use crate::format::footer::Row;
+use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
+use crate::index::Location;
+use crate::log::{Appended, Entry, Log, Order};
+use crate::read::{self, Fetched};
+use crate::segment::scan::{self, Scope};
+use crate::segment::{Segment, Stream};
+use crate::types::{Durability, RecordKind, SegmentId};
+
+pub mod policy;
+mod upkeep;
+
+use policy::{Candidate, Reason, Resident};
+
+/// Empties segments.
+pub struct Evictor {
+    log: Arc<Log>,
+    seed: [u8; 16],
+}
+
+impl Evictor {
+    /// An evictor that rewrites through `log`, in a directory with this seed.
+    pub fn new(log: Arc<Log>, seed: [u8; 16]) -> Self {
+        Self { log, seed }
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let segments = self.log.segments.used();
+        let sealed = segments.iter().filter(|s| s.is_sealed());
+        sealed
+            .map(|s| {
+                let summary = s.summary();
+                Candidate {
+                    id: s.id,
+                    slot: s.slot,
+                    live_entries: self.log.segments.live_entries(s.slot),
+                    last_expiry_s: summary.last_expiry_s,
+                    markers: summary.markers,
+                }
+            })
+            .collect()
+    }
+
+    /// Evicts the segment that the policy picks. Whether there was one.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn evict_one(&self) -> Result<bool> {
+        let Some((candidate, reason)) = policy::pick(&self.candidates(), self.log.clock.now()) else {
+            return Ok(false);
+        };
+        self.evict(candidate, reason).await
+    }
+
+    async fn evict(&self, candidate: Candidate, reason: Reason) -> Result<bool> {
+        let Some(victim) = self.log.segments.get(candidate.slot) else { return Ok(false) };
+        tracing::debug!(segment = %victim.id, ?reason, "evicting");
+        match self.rows(&victim).await {
+            Ok(rows) => self.empty(&victim, &rows).await?,
+            Err(error) => {
+                tracing::error!(path = %victim.path.display(), %error, "cannot read a segment that is evicted");
+                self.drop_unread(&victim);
+            }
+        }
+        self.log.segments.retire(victim.slot);
+        if let Err(error) = self.free(&victim).await {
+            tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file");
+        }
+        if self.log.segments.is_over_limit() && self.log.backend.remove(&victim.path).await.is_ok() {
+            let _ = self.log.backend.sync_dir(self.log.segments.dir()).await;
+            self.log.segments.set_absent(victim.slot);
+        } else {
+            self.log.segments.set_free(victim.slot);
+        }
+        self.log.counters.segments_evicted.add_one();
+        if reason == Reason::Expired {
+            self.log.counters.segments_expired.add_one();
+        }
+        Ok(true)
+    }
+
+    /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
+    async fn rows(&self, victim: &Segment) -> io::Result<Vec<Row>> {
+        if victim.is_lost(u64::MAX) {
+            return Ok(std::mem::take(&mut victim.tail.lock().rows));
+        }
+        let file = victim.file();
+        let end = self.log.segments.segment_len_bytes();
+        match scan::read_footer(&*file, victim.id, end).await? {
+            Ok(footer) => Ok(footer.rows),
+            Err(_) => {
+                let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
+                let rows = scan::scan(&*file, scope).await?.rows;
+                // Entries whose rows the damage hides are dropped too.
+                let known: std::collections::HashSet<u32> = rows.iter().map(|r| r.offset_units).collect();
+                self.log.index.retain(|found| {
+                    let at = found.location;
+                    let keep = at.slot != victim.slot || known.contains(&at.offset_units);
+                    self.dropped_unread(keep, at)
+                });
+                Ok(rows)
+            }
+        }
+    }
+
+    fn dropped_unread(&self, keep: bool, at: Location) -> bool {
+        if !keep {
+            self.log.segments.sub_live(at.slot, crate::log::append::class_bytes(at.class));
+            self.log.counters.entries_damaged.add_one();
+        }
+        keep
+    }
+
+    fn drop_unread(&self, victim: &Segment) {
+        self.log.index.retain(|found| self.dropped_unread(found.location.slot != victim.slot, found.location));
+    }
+
+    /// Rewrites what is worth it, forgets the rest, leaves the markers that are needed, and syncs all that.
+    async fn empty(&self, victim: &Segment, rows: &[Row]) -> Result<()> {
+        let now = self.log.clock.now();
+        let location =
+            |row: &Row| Location { slot: victim.slot, offset_units: row.offset_units, class: row.class.bits() };
+        let mut residents = Vec::new();
+        let mut is_covered = false;
+        for (i, row) in rows.iter().enumerate() {
+            match self.log.index.lookup(row.digest) {
+                Some(found) if found.location == location(row) => {
+                    let hits = if row.is_expired(now) { 0 } else { found.hits };
+                    residents.push(Resident { row: i, len_bytes: row.len_bytes(), hits });
+                }
+                _ => is_covered = true,
+            }
+        }
+        let percent = u64::from(self.log.config.reinsert_percent);
+        let budget = self.log.segments.segment_len_bytes() * percent / 100;
+        for i in policy::worth_keeping(residents, budget) {
+            self.reinsert(&rows[i], location(&rows[i])).await?;
+        }
+        for row in rows {
+            if row.kind == RecordKind::Put {
+                self.drop_entry(victim, row, location(row)).await?;
+            } else {
+                self.carry_marker(victim, row, location(row)).await?;
+            }
+        }
+        let wrote = self.log.is_dirty(Stream::Reinserted);
+        if is_covered || wrote {
+            // A failing disk loses entries, and says so itself.
+            let _ = self.log.settle(Durability::Synced).await;
+        }
+        Ok(())
+    }
+
+    /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
+    async fn reinsert(&self, row: &Row, from: Location) -> Result<()> {
+        let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
+        let is_expired = record.expires.is_some_and(|at| at <= self.log.clock.now());
+        if record.kind != RecordKind::Put || record.sequence != row.sequence || is_expired {
+            return Ok(());
+        }
+        let entry = entry_of(&record, row);
+        let appended = self.log.append(Stream::Reinserted, &entry, Order::Moved(from, row.sequence), true).await?;
+        if let Ok(Appended::Done(..)) = appended {
+            self.log.counters.entries_reinserted.add_one();
+            self.log.counters.bytes_reinserted.add(row.len_bytes());
+        }
+        Ok(())
+    }
+
+    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
+        let Some(found) = self.log.forget(row.digest, at) else { return Ok(()) };
+        self.log.counters.entries_evicted.add_one();
+        if found.older && self.may_be_covered(victim.id, row, victim.horizon()) {
+            self.leave_marker(row, victim.horizon()).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
+        // A marker that cannot be read covers whatever is there now.
+        let horizon = match read::fetch(&self.log.segments, at).await {
+            Ok(record) => record.value[..].try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b))),
+            Err(_) => victim.horizon(),
+        };
+        if self.may_be_covered(victim.id, row, horizon) {
+            self.leave_marker(row, horizon).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
+    fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
+        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence < row.sequence.0;
+        self.log.segments.used().iter().any(|s| s.id != victim && s.id <= horizon && holds_older(s))
+    }
+
+    async fn leave_marker(&self, row: &Row, horizon: SegmentId) -> Result<()> {
+        let key = row.digest.0.to_le_bytes();
+        let value = horizon.0.to_le_bytes();
+        let entry = Entry::marker(row.digest, &key, &value, self.log.clock.now());
+        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence), true).await?;
+        match left {
+            Ok(_) => self.log.counters.markers_written.add_one(),
+            Err(_) => self.log.owe_marker(row.digest, row.sequence),
+        }
+        Ok(())
+    }
+
+    /// Pays the markers that a failing disk kept from being written.
+    async fn pay_markers(&self) -> Result<()> {
+        for (digest, sequence) in self.log.take_owed() {
+            let key = digest.0.to_le_bytes();
+            let value = self.log.segments.newest_id().0.to_le_bytes();
+            let entry = Entry::marker(digest, &key, &value, self.log.clock.now());
+            match self.log.append(Stream::New, &entry, Order::Marker(sequence), false).await? {
+                Ok(_) => self.log.counters.markers_written.add_one(),
+                Err(RefuseReason::TooLarge) => {}
+                Err(_) => self.log.owe_marker(digest, sequence),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says on disk that the file holds nothing, so that nothing in it comes back.
+    async fn free(&self, victim: &Segment) -> io::Result<()> {
+        let header = SegmentHeader {
+            id: victim.id,
+            segment_len_bytes: self.log.segments.segment_len_bytes(),
+            created: self.log.clock.now(),
+            stream: FREE_STREAM,
+            directory_id: self.log.directory_id,
+        };
+        let len = DATA_START as usize;
+        let mut buf = self.log.pool.take(len)?;
+        let encoded = header.encode();
+        buf[..len].fill(0);
+        buf[..encoded.len()].copy_from_slice(&encoded);
+        let direct = self.log.config.direct_io;
+        let file = self.log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
+        exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
+        self.log.counters.bytes_written.add(DATA_START);
+        file.sync_data().await
+    }
+}
+
+fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {
+    Entry {
+        kind: RecordKind::Put,
+        digest: row.digest,
+        key: &record.key,
+        metadata: &record.metadata,
+        value: &record.value,
+        value_crc: record.value_crc,
+        created: record.created,
+        expires: record.expires,
+    }
+}

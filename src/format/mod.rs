@@ -1,0 +1,187 @@
+//! The format on disk, version 1. This page is the specification; the code in the files beside it follows it, and golden
+//! bytes under `tests/golden` pin it.
+//!
+//! Integers are little-endian and unsigned. Offsets count from the start of the structure, or, where said, of the file.
+//! CRC is CRC-32 with the IEEE polynomial (that of zlib). Times are in milliseconds since 1970 (UTC) unless a table says
+//! seconds. Bytes named *zero* are written as zero; in headers, manifests, rows and trailers a reader refuses anything
+//! else there.
+//!
+//! # A directory
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `MANIFEST` | what the directory is: 256 bytes, replaced as a whole by renaming `MANIFEST.tmp` |
+//! | `LOCK` | empty; who holds its lock uses the directory |
+//! | `seg-<id>.esk` | a segment; the id is 16 lower-case hexadecimal digits |
+//! | `free-<n>.esk` | a file of a segment's length that waits to be used again; its content means nothing |
+//!
+//! # Manifest (256 bytes)
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `ESKRMAN\0` |
+//! | 8 | 4 | format version: 1 |
+//! | 12 | 4 | zero |
+//! | 16 | 8 | directory id |
+//! | 24 | 8 | segment length in bytes: a multiple of 4,096, from 8,192 to 2^30 |
+//! | 32 | 16 | seed of the key digests |
+//! | 48 | 6 | created |
+//! | 54 | 2 | zero |
+//! | 56 | 6 | cleared: every record with this sequence or a smaller one is gone; 0: none |
+//! | 62 | 2 | zero |
+//! | 64 | 8 | next segment: no smaller segment id may be given out again |
+//! | 72 | 180 | zero |
+//! | 252 | 4 | CRC over bytes 0 to 251 |
+//!
+//! **Version rule.** Magic and version keep their places in every version to come, and are read before anything else.
+//! A manifest with a greater version is refused by name and the directory left alone. Only the manifest refuses a
+//! directory: a segment header or a record with a version, a kind or a flag that version 1 does not know counts as
+//! damaged, and costs that segment or that record. What changes the meaning of a byte needs a new version.
+//!
+//! # Segment file
+//!
+//! Every segment file has the length that the manifest says.
+//!
+//! | where in the file | what |
+//! |---|---|
+//! | 0 to 63 | segment header |
+//! | 64 to 4,095 | zero |
+//! | from 4,096 | records, each starting at a multiple of 16 bytes, one directly behind the other |
+//! | `rows_offset` | sealed segments only: rows of 24 bytes, in the order of their records; then zero |
+//! | the last 64 bytes | sealed segments only: the trailer |
+//!
+//! ## Segment header (64 bytes)
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `ESKRSEG\0` |
+//! | 8 | 4 | format version: 1 |
+//! | 12 | 4 | zero |
+//! | 16 | 8 | segment id, never used twice in a directory |
+//! | 24 | 8 | segment length in bytes, as in the manifest |
+//! | 32 | 6 | created |
+//! | 38 | 2 | zero |
+//! | 40 | 1 | append stream: 0 new entries, 1 reinserted ones, 2 short-lived ones |
+//! | 41 | 3 | zero |
+//! | 44 | 8 | directory id, as in the manifest |
+//! | 52 | 8 | zero |
+//! | 60 | 4 | CRC over bytes 0 to 59 |
+//!
+//! ## Record
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad; 0: nothing was written here |
+//! | 1 | 1 | flags: 0. A reader refuses a record with a flag that it does not know |
+//! | 2 | 2 | length of the key, less one: 1 to 65,536 bytes |
+//! | 4 | 2 | length of the metadata |
+//! | 6 | 4 | length of the value |
+//! | 10 | 6 | sequence: the record's place in the order of all writes of the directory |
+//! | 16 | 6 | created |
+//! | 22 | 6 | expires: from then on the entry is gone; 0: never |
+//! | 28 | 4 | value CRC: over metadata, then value |
+//! | 32 | 4 | header CRC: salted, over bytes 0 to 31, then the key |
+//! | 36 | | key, metadata, value, zero padding |
+//!
+//! **Salt.** The header CRC starts over 16 bytes that are not stored: the segment id and the record's offset in the
+//! file, eight bytes each. What a file held when it was another segment, or a record that landed in the wrong place,
+//! fails this CRC. It covers the value CRC, so a record cannot be completed with another record's value. It is apart
+//! from the value CRC so that a record whose value is damaged still proves which key it replaced.
+//!
+//! **Length.** The padding brings the record to the smallest length that has a *class*. Lengths count units of 16
+//! bytes. Classes 0 to 127 are as many units; class `c` from 128 to 1,344 is `(64 + c % 64) << (c / 64 - 1)` units. A
+//! record of 128 units or more is thereby padded by less than 1/64. The longest record has 2^30 bytes. A reader
+//! need not check the padding.
+//!
+//! **Pad.** Filler up to the end of a block of 4,096 bytes. The key field, the metadata length, created, expires and the
+//! value CRC are 0, and there is no key: the header CRC covers bytes 0 to 31 alone. The value is what stands behind
+//! the header, is covered by no CRC and means nothing. A pad has no class: it takes exactly 36 bytes and its value, a
+//! multiple of 16 from 48 up. Where only 16 or 32 bytes are left to the end of a block, they are zero instead; a
+//! scanner that finds exactly that goes on at the next block.
+//!
+//! ### Large values
+//!
+//! A chunk record has a key of 16 bytes and no metadata:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | object id: the sequence of the object's first chunk |
+//! | 8 | 8 | index of the chunk, from 0, below 2^32 - 1 |
+//!
+//! The head record has the user's key and metadata, and is written when every chunk is. Its value has 28 bytes:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | object id |
+//! | 8 | 8 | length of the whole value, at least 1 |
+//! | 16 | 4 | length of every chunk but the last, at least 1 |
+//! | 20 | 4 | number of chunks: the whole length divided by that of a chunk, rounded up |
+//! | 24 | 4 | state flags: zero |
+//!
+//! A user's key may be the same 16 bytes as a chunk's: whoever compares keys compares kinds too.
+//!
+//! ## Row (24 bytes)
+//!
+//! Every record but the pads has a row.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | digest of the key |
+//! | 8 | 6 | sequence |
+//! | 14 | 4 | offset of the record in the file, in units of 16 bytes |
+//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4); bits 14 and 15: zero |
+//! | 20 | 4 | expires, in *seconds*, rounded up; 0: never; 2^32 - 1: not before then |
+//!
+//! The digest is the first eight bytes of SHA-256 over the manifest's seed and the key. It finds a record; the key in
+//! the record decides.
+//!
+//! ## Trailer (64 bytes)
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `ESKRFTR\0` |
+//! | 8 | 8 | segment id |
+//! | 16 | 4 | number of rows |
+//! | 20 | 4 | CRC over the rows |
+//! | 24 | 8 | `rows_offset` in the file: the segment length less the rows and the trailer, rounded up to whole blocks |
+//! | 32 | 8 | end of the last record in the file: a multiple of 16 |
+//! | 40 | 6 | smallest sequence of the rows; 0 without rows |
+//! | 46 | 6 | largest sequence of the rows; 0 without rows |
+//! | 52 | 6 | newest creation time of the records |
+//! | 58 | 2 | zero |
+//! | 60 | 4 | CRC over bytes 0 to 59 |
+//!
+//! # Reading
+//!
+//! What comes from disk is checked in this order: magic or kind, bounds, CRC, meaning. No length is believed before it is
+//! compared with a limit or with the bytes that are there. No input makes these functions panic.
+//!
+//! # Writing
+//!
+//! A number that does not fit its field (a time after the year 10889, say) is written as the largest that does, never
+//! cut to a smaller one.
+//!
+//! # Example
+//!
+//! The first record of segment 7: a put of key `key`, metadata `m`, value `value`, sequence 42 (`2a`), created at
+//! 1,700,000,000,000 (`018bcfe56800`), expiring a minute later (`018bcfe65260`). 36 + 3 + 1 + 5 = 45 bytes, so 48.
+//! The CRC over `mvalue` is `defd120e`; the one over segment id, offset 4,096, the 32 bytes and `key` is `2503e3f2`.
+//!
+//! ```text
+//! 001000  01 00 02 00 01 00 05 00 00 00 2a 00 00 00 00 00
+//! 001010  00 68 e5 cf 8b 01 60 52 e6 cf 8b 01 0e 12 fd de
+//! 001020  f2 e3 03 25 6b 65 79 6d 76 61 6c 75 65 00 00 00
+//! ```
+
+mod bytes;
+pub mod checksum;
+pub mod digest;
+pub mod file_name;
+pub mod footer;
+pub mod length;
+pub mod manifest;
+pub mod object;
+pub mod record;
+pub mod segment_header;
+#[cfg(test)]
+mod tests;

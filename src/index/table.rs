@@ -1,0 +1,148 @@
+//! One sub-table: a `hashbrown::HashTable` of slots whose size we steer ourselves.
+//!
+//! Left alone, the table doubles when it runs out of never-used buckets, even if removals have left half of them free
+//! for reuse; under steady replacement it would then stay at a load between 22 % and 44 %. Here such a table is
+//! rebuilt at its size instead, and halved when removals have emptied it.
+
+use hashbrown::HashTable;
+
+use super::Found;
+use super::slot::Slot;
+
+/// A full table is doubled if more than this share of what it can hold is in use, else cleaned up. The remaining
+/// sixteenth pays for the next clean-up: at most 15 moves an insertion, in practice far fewer.
+const GROW_AT_SIXTEENTHS: usize = 15;
+/// A table is made smaller when less than this share of what it can hold is in use. Doubling leaves at least 15/32,
+/// so the two do not chase each other.
+const SHRINK_BELOW_EIGHTHS: usize = 3;
+/// Tables of this many buckets stay as they are until they are empty.
+const SMALL_BUCKETS: usize = 16;
+
+#[derive(Default)]
+pub(super) struct Table(HashTable<Slot>);
+
+/// What hashbrown works on: it takes the bucket from the low bits and the tag from the top 7.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) | u64::from(hash) << 36
+}
+
+fn rehash(slot: &Slot) -> u64 {
+    spread(slot.hash())
+}
+
+impl Table {
+    pub(super) fn find(&self, hash: u32) -> Option<&Slot> {
+        self.0.find(spread(hash), |slot| slot.hash() == hash)
+    }
+
+    pub(super) fn find_mut(&mut self, hash: u32) -> Option<&mut Slot> {
+        self.0.find_mut(spread(hash), |slot| slot.hash() == hash)
+    }
+
+    /// Adds a slot whose hash is not in the table.
+    pub(super) fn insert_new(&mut self, slot: Slot) {
+        if self.0.len() == self.0.capacity() {
+            self.make_room();
+        }
+        self.0.insert_unique(rehash(&slot), slot, rehash);
+    }
+
+    /// Removes the slot with this hash if `condition` holds for it.
+    pub(super) fn remove_if(&mut self, hash: u32, condition: impl FnOnce(&Slot) -> bool) -> Option<Slot> {
+        let entry = self.0.find_entry(spread(hash), |slot| slot.hash() == hash).ok()?;
+        if !condition(entry.get()) {
+            return None;
+        }
+        let (slot, _) = entry.remove();
+        self.give_back();
+        Some(slot)
+    }
+
+    pub(super) fn retain(&mut self, keep: &mut impl FnMut(Found) -> bool) {
+        self.0.retain(|slot| keep(slot.found()));
+        self.give_back();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter()
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.allocation_size()
+    }
+
+    /// How many slots this many buckets can hold, 7/8, as hashbrown has it.
+    fn limit(&self) -> usize {
+        self.0.num_buckets() / 8 * 7
+    }
+
+    fn make_room(&mut self) {
+        let limit = self.limit();
+        if self.0.len() * 16 > limit * GROW_AT_SIXTEENTHS {
+            return self.0.reserve(1, rehash);
+        }
+        // Few slots in use, yet no bucket left that was never used: the same size again, without the remains.
+        let mut fresh = HashTable::with_capacity(limit);
+        for slot in &self.0 {
+            fresh.insert_unique(rehash(slot), *slot, rehash);
+        }
+        self.0 = fresh;
+    }
+
+    fn give_back(&mut self) {
+        let len = self.0.len();
+        if len == 0 {
+            self.0 = HashTable::new();
+        } else if self.0.num_buckets() > SMALL_BUCKETS && len * 8 < self.limit() * SHRINK_BELOW_EIGHTHS {
+            self.0.shrink_to(len + len / 8, rehash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Location;
+    use super::*;
+
+    fn slot(hash: u32) -> Slot {
+        Slot::new(hash, Location { slot: 0, offset_units: hash & 0xffff, class: 0 }, false)
+    }
+
+    /// A spread of hashes without repeats: an odd multiplier permutes the 28 bits.
+    fn hash(n: u32) -> u32 {
+        n.wrapping_mul(0x9e37_79b1) & ((1 << 28) - 1)
+    }
+
+    #[test]
+    fn steady_replacement_does_not_grow_a_table() {
+        for share in [55, 70, 85, 92] {
+            let mut table = Table::default();
+            let filled = 14_336 * share / 100;
+            (0..filled).for_each(|n| table.insert_new(slot(hash(n))));
+            let before = table.heap_bytes();
+            for n in filled..filled * 20 {
+                assert!(table.remove_if(hash(n - filled), |_| true).is_some());
+                table.insert_new(slot(hash(n)));
+                assert_eq!(table.heap_bytes(), before, "{share} % in use, after {n}");
+            }
+            assert!((filled * 19..filled * 20).all(|n| table.find(hash(n)) == Some(&slot(hash(n)))));
+        }
+    }
+
+    #[test]
+    fn memory_follows_removals_down_to_nothing() {
+        let mut table = Table::default();
+        (0..100_000).for_each(|n| table.insert_new(slot(hash(n))));
+        for n in 0..100_000 {
+            assert!(table.remove_if(hash(n), |_| true).is_some());
+            let left = 99_999 - n as usize;
+            assert!(table.heap_bytes() <= left * 34 + 256, "{} bytes for {left}", table.heap_bytes());
+        }
+        assert_eq!((table.len(), table.heap_bytes()), (0, 0));
+    }
+}

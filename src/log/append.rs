@@ -1,0 +1,247 @@
+//! Appending one record.
+
+
+use tokio::sync::TryAcquireError;
+
+use super::{Log, Ticket};
+use crate::entry::RefuseReason;
+use crate::error::{Error, Result};
+use crate::format::footer::{self, Row};
+use crate::format::length::LengthClass;
+use crate::format::record::{self, Header};
+use crate::index::{Change, Found, Location};
+use crate::segment::Stream;
+use crate::types::{Digest, Millis, RecordKind, Sequence, UNIT_BYTES};
+
+/// What a record says; its sequence and place are the log's.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// `Put` or `Delete`.
+    pub kind: RecordKind,
+    /// Of the key.
+    pub digest: Digest,
+    /// The key; for a marker the digest's bytes.
+    pub key: &'a [u8],
+    /// The user's metadata.
+    pub metadata: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// Over metadata and value.
+    pub value_crc: u32,
+    /// When the entry was set.
+    pub created: Millis,
+    /// When it expires.
+    pub expires: Option<Millis>,
+}
+
+impl<'a> Entry<'a> {
+    /// A record that deletes `key`.
+    ///
+    /// `horizon` is the newest segment id of now: what is deleted is in no younger segment, so eviction carries the
+    /// record on only as long as one of these remains.
+    pub fn delete(digest: Digest, key: &'a [u8], horizon: &'a [u8; 8], created: Millis) -> Self {
+        let value_crc = record::value_crc(&[], horizon);
+        let kind = RecordKind::Delete;
+        Self { kind, digest, key, metadata: &[], value: horizon, value_crc, created, expires: None }
+    }
+
+    /// A delete that knows only the digest.
+    pub fn marker(digest: Digest, digest_bytes: &'a [u8; 8], horizon: &'a [u8; 8], created: Millis) -> Self {
+        Self { kind: RecordKind::Marker, ..Self::delete(digest, digest_bytes, horizon, created) }
+    }
+
+    /// Its length on disk, in bytes.
+    pub fn class(&self) -> Option<LengthClass> {
+        record::record_len(self.key.len(), self.metadata.len(), self.value.len())
+    }
+}
+
+/// How a record takes its place among the others of its key.
+#[derive(Debug, Clone, Copy)]
+pub enum Order {
+    /// It is newer than all before it.
+    Newest,
+    /// It is the record that stands at this place, moved: published only if the index still points there (trap 2).
+    Moved(Location, Sequence),
+    /// It is a marker for what was dropped at this sequence: not published.
+    Marker(Sequence),
+    /// It is newer than the record that stands at this place, and takes it out of the index: only if it stands there
+    /// still.
+    Bury(Location),
+}
+
+/// What came of an append.
+pub enum Appended {
+    /// It is in the log. What the index held before.
+    Done(Ticket, Option<Found>),
+    /// The index no longer points at the place it was moved from.
+    Stale,
+}
+
+enum Attempt {
+    Appended(Appended),
+    /// The stream has no open segment, or it has no room for this record.
+    NoRoom,
+}
+
+impl Log {
+    /// Appends a record and publishes it. Waits for room in the write buffer and for a free segment, if `wait`.
+    /// `Ok(Err(reason))` if it was refused. Cancel safe: nothing was appended if the future is dropped.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn append(
+        &self,
+        stream: Stream,
+        entry: &Entry<'_>,
+        order: Order,
+        wait: bool,
+    ) -> Result<std::result::Result<Appended, RefuseReason>> {
+        self.check_running()?;
+        let Some(class) = entry.class().filter(|c| self.fits_a_segment(c.len_bytes())) else {
+            return Ok(Err(RefuseReason::TooLarge));
+        };
+        // Eviction's own records take no budget: writers that hold it may be waiting for the room that eviction makes.
+        let budget = if matches!(order, Order::Newest) { self.config.write_buffer_bytes } else { 0 };
+        let debit = u32::try_from(class.len_bytes().min(budget)).unwrap_or(u32::MAX);
+        let permit = match self.budget.try_acquire_many(debit) {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) if !wait => return Ok(Err(RefuseReason::Busy)),
+            Err(_) => self.budget.acquire_many(debit).await.map_err(|_| Error::Closed)?,
+        };
+        loop {
+            self.check_running()?;
+            match self.try_append(stream, entry, class, order, debit) {
+                Ok(Attempt::Appended(appended)) => {
+                    if let Appended::Done(..) = appended {
+                        permit.forget();
+                    }
+                    return Ok(Ok(appended));
+                }
+                Ok(Attempt::NoRoom) => {
+                    if let Err(reason) = self.rotate(stream, class.len_bytes(), wait).await? {
+                        return Ok(Err(reason));
+                    }
+                }
+                Err(_) if !wait => return Ok(Err(RefuseReason::Busy)),
+                Err(source) => {
+                    return Err(Error::Io { op: "get memory to write to", path: self.segments.dir().into(), source });
+                }
+            }
+        }
+    }
+
+    /// Whether a record of this length fits an empty segment.
+    pub fn fits_a_segment(&self, len_bytes: u64) -> bool {
+        let data = crate::format::segment_header::DATA_START;
+        (data + len_bytes).next_multiple_of(crate::types::BLOCK_BYTES) + footer::footer_bytes(1)
+            <= self.segments.segment_len_bytes()
+    }
+
+    fn try_append(
+        &self,
+        stream: Stream,
+        entry: &Entry<'_>,
+        class: LengthClass,
+        order: Order,
+        debit: u32,
+    ) -> std::io::Result<Attempt> {
+        let log = self.stream(stream);
+        let active = log.active.lock();
+        let Some(segment) = active.as_ref() else { return Ok(Attempt::NoRoom) };
+        let mut tail = segment.tail.lock();
+        let len = class.len_bytes();
+        if !tail.fits(len) {
+            return Ok(Attempt::NoRoom);
+        }
+        let spare = tail.reserve(&self.pool, len)?;
+        let offset = tail.end();
+        let offset_units = (offset / UNIT_BYTES) as u32;
+        let location = Location { slot: segment.slot, offset_units, class: class.bits() };
+        let Some((sequence, before)) = self.publish(entry, order, location) else {
+            return Ok(Attempt::Appended(Appended::Stale));
+        };
+        let header = Header {
+            kind: entry.kind,
+            key_len: entry.key.len() as u32,
+            metadata_len: entry.metadata.len() as u16,
+            value_len: entry.value.len() as u32,
+            sequence,
+            created: entry.created,
+            expires: entry.expires,
+            value_crc: entry.value_crc,
+        };
+        let head = record::encode_head(&header, entry.key, segment.id, offset);
+        let was_clean = tail.is_clean();
+        let filled = tail.push(&[&head, entry.key, entry.metadata, entry.value], len, debit, spare);
+        let expires_s = footer::expires_seconds(entry.expires);
+        tail.rows.push(Row { digest: entry.digest, sequence, offset_units, class, kind: entry.kind, expires_s });
+        tail.newest = tail.newest.max(entry.created);
+        let end = tail.end();
+        drop(tail);
+        if filled || was_clean {
+            log.wake.notify_one();
+        }
+        Ok(Attempt::Appended(Appended::Done(Ticket { segment: segment.clone(), end, stream }, before)))
+    }
+
+    /// Takes the sequence and changes the slot, in one step. `None`: the record is stale.
+    fn publish(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<(Sequence, Option<Found>)> {
+        let length = |l: Location| class_bytes(l.class);
+        let displaced = |found: Option<Found>| {
+            if let Some(found) = found {
+                self.segments.sub_live(found.location.slot, length(found.location));
+            }
+        };
+        self.index.update(entry.digest, |found| match (order, entry.kind) {
+            (Order::Marker(sequence), _) => (Change::Keep, Some((sequence, found))),
+            (Order::Moved(from, sequence), _) => match found.filter(|f| f.location == from) {
+                Some(f) => {
+                    displaced(found);
+                    self.segments.add_live(at.slot, length(at));
+                    (Change::Put(at, f.older), Some((sequence, found)))
+                }
+                None => (Change::Keep, None),
+            },
+            (Order::Bury(at), _) if found.is_none_or(|f| f.location != at) => (Change::Keep, None),
+            (Order::Newest, RecordKind::Put) => {
+                displaced(found);
+                self.segments.add_live(at.slot, length(at));
+                (Change::Put(at, found.is_some()), Some((self.next_sequence(), found)))
+            }
+            (Order::Newest | Order::Bury(_), _) => {
+                displaced(found);
+                (Change::Remove, Some((self.next_sequence(), found)))
+            }
+        })
+    }
+
+    /// Forgets whatever the index holds of a digest, and owes a marker for it: for updates that were refused when no
+    /// record can be written. Whether there was anything.
+    pub fn forget_owing(&self, digest: Digest) -> bool {
+        let owed = self.index.update(digest, |found| match found {
+            Some(f) => {
+                self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
+                (Change::Remove, Some(self.next_sequence()))
+            }
+            None => (Change::Keep, None),
+        });
+        if let Some(sequence) = owed {
+            self.owe_marker(digest, sequence);
+        }
+        owed.is_some()
+    }
+
+    /// Forgets an entry if the index still points at it. Whether it did.
+    pub fn forget(&self, digest: Digest, location: Location) -> Option<Found> {
+        let found = self.index.remove_if(digest, location)?;
+        self.segments.sub_live(location.slot, class_bytes(location.class));
+        Some(found)
+    }
+}
+
+/// The length that the class bits of a location stand for.
+pub fn class_bytes(class: u16) -> u64 {
+    LengthClass::from_bits(class).map_or(0, LengthClass::len_bytes)
+}
+

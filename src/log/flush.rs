@@ -1,0 +1,216 @@
+//! The writer task of a stream: brings what is appended to the disk, one write in flight at a time, so that what
+//! survives a killed process is a prefix (P4), and seals segments that are full.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::rotate::RETRY_AFTER;
+use super::{Log, WANT_NOTHING, WANT_SYNCED};
+use crate::backend::{OpenMode, WriteBuf, exact};
+use crate::format::footer::{self, Row};
+use crate::segment::tail::Queued;
+use crate::segment::{Segment, Stream, Summary, summarize};
+use crate::index::Location;
+use crate::types::RecordKind;
+
+/// What to do next for the oldest segment with bytes to write.
+enum Step {
+    Write(Arc<Segment>, Queued),
+    Sync(Arc<Segment>),
+    Seal(Arc<Segment>),
+    /// Nothing now; if dirty, a flush is due at the end of the interval.
+    Rest {
+        dirty: bool,
+    },
+}
+
+/// Up to where a segment shall be synced.
+struct Goal {
+    segment: Arc<Segment>,
+    end: u64,
+}
+
+impl Log {
+    /// Runs until [`Log::stop`].
+    pub async fn run_writer(self: Arc<Self>, stream: Stream) {
+        let log = self.stream(stream);
+        let mut due: Option<Instant> = None;
+        let mut goal: Option<Goal> = None;
+        while !self.is_stopping() {
+            // One goal at a time: later writers wait for the next sync, so that none waits for ever.
+            let want = if goal.is_some() { WANT_NOTHING } else { log.want.swap(WANT_NOTHING, Ordering::SeqCst) };
+            if want > WANT_NOTHING || due.is_some_and(|at| Instant::now() >= at) {
+                due = None;
+                goal = goal.or(self.cut(stream).filter(|_| want == WANT_SYNCED));
+            }
+            let done = match self.next_step(stream, goal.as_ref()) {
+                Step::Write(segment, queued) => self.write(&segment, queued).await,
+                Step::Sync(segment) => {
+                    goal = None;
+                    self.sync(&segment).await
+                }
+                Step::Seal(segment) => {
+                    goal = goal.filter(|g| g.segment.id != segment.id);
+                    self.seal(stream, &segment).await
+                }
+                Step::Rest { dirty } => {
+                    goal = None;
+                    due = if dirty { due.or_else(|| Some(Instant::now() + self.config.flush_interval())) } else { None };
+                    self.rest(stream, due).await;
+                    continue;
+                }
+            };
+            if let Err((segment, e)) = done {
+                goal = None;
+                self.fail(stream, &segment, &e);
+            }
+            log.progress.notify_waiters();
+        }
+        log.progress.notify_waiters();
+    }
+
+    /// Queues everything that is appended, the last block padded. Where the stream ends now.
+    fn cut(&self, stream: Stream) -> Option<Goal> {
+        let pending = self.stream(stream).pending.lock();
+        let segment = pending.back()?;
+        let mut tail = segment.tail.lock();
+        // A header alone is not worth a write.
+        if !tail.rows.is_empty() {
+            tail.queue_open(segment.id, self.last_sequence());
+        }
+        Some(Goal { segment: segment.clone(), end: tail.end() })
+    }
+
+    async fn rest(&self, stream: Stream, due: Option<Instant>) {
+        let woken = self.stream(stream).wake.notified();
+        match due {
+            Some(at) => {
+                let _ = tokio::time::timeout_at(at, woken).await;
+            }
+            None => woken.await,
+        }
+    }
+
+    fn next_step(&self, stream: Stream, goal: Option<&Goal>) -> Step {
+        let pending = self.stream(stream).pending.lock();
+        let Some(segment) = pending.front() else { return Step::Rest { dirty: false } };
+        let at_goal = |g: &Goal| g.segment.id == segment.id && g.end <= segment.written() && g.end > segment.synced();
+        if goal.is_some_and(at_goal) {
+            return Step::Sync(segment.clone());
+        }
+        let tail = segment.tail.lock();
+        match tail.front() {
+            Some(queued) => Step::Write(segment.clone(), queued),
+            None if tail.is_closed() => Step::Seal(segment.clone()),
+            None => Step::Rest { dirty: !tail.is_clean() && !tail.rows.is_empty() },
+        }
+    }
+
+    async fn write(&self, segment: &Arc<Segment>, queued: Queued) -> StepResult {
+        let len = queued.buf.len() as u64;
+        let file = segment.file();
+        exact::write_all_at(&*file, queued.start, queued.buf).await.map_err(|e| (segment.clone(), e))?;
+        self.counters.bytes_written.add(len);
+        segment.set_written(queued.start + len);
+        segment.tail.lock().written();
+        self.budget.add_permits(queued.debit as usize);
+        Ok(())
+    }
+
+    async fn sync(&self, segment: &Arc<Segment>) -> StepResult {
+        let written = segment.written();
+        segment.file().sync_data().await.map_err(|e| (segment.clone(), e))?;
+        segment.set_synced(written);
+        Ok(())
+    }
+
+    /// Writes the footer, syncs, and gives the file's writing descriptor back.
+    async fn seal(&self, stream: Stream, segment: &Arc<Segment>) -> StepResult {
+        let failed = |e: io::Error| (segment.clone(), e);
+        let (rows, data_end, newest) = {
+            let mut tail = segment.tail.lock();
+            self.counters.bytes_padded.add(std::mem::take(&mut tail.padded_bytes));
+            (std::mem::take(&mut tail.rows), tail.end(), tail.newest)
+        };
+        if segment.written() > 0 && !segment.is_lost(u64::MAX) {
+            // The records are durable before a footer says that they are there.
+            let rows_back = |rows: Vec<Row>| segment.tail.lock().rows = rows;
+            if let Err(e) = segment.file().sync_data().await {
+                rows_back(rows);
+                return Err(failed(e));
+            }
+            segment.set_synced(data_end);
+            let len_bytes = self.segments.segment_len_bytes();
+            let (at, bytes) = footer::encode(&rows, segment.id, len_bytes, data_end, newest);
+            if let Err(e) = self.write_footer(segment, at, &bytes).await {
+                rows_back(rows);
+                return Err(failed(e));
+            }
+            if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
+                segment.read_only(file);
+            }
+        }
+        self.sealed(stream, segment, summarize(&rows));
+        Ok(())
+    }
+
+    fn sealed(&self, stream: Stream, segment: &Arc<Segment>, summary: Summary) {
+        segment.seal(summary);
+        self.stream(stream).pending.lock().retain(|s| s.id != segment.id);
+        self.upkeep.notify_one();
+    }
+
+    async fn write_footer(&self, segment: &Segment, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut buf = self.pool.take(bytes.len())?;
+        buf[..bytes.len()].copy_from_slice(bytes);
+        let file = segment.file();
+        exact::write_all_at(&*file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await?;
+        self.counters.bytes_written.add(bytes.len() as u64);
+        file.sync_data().await
+    }
+
+    /// The disk failed (trap 6): nothing is retried, nothing appended behind. What is not synced is dropped from the
+    /// index, older copies of it stay dead, and writes are refused for a while.
+    fn fail(&self, stream: Stream, segment: &Arc<Segment>, error: &io::Error) {
+        tracing::error!(path = %segment.path.display(), %error, "writing failed; entries that were not synced are dropped");
+        let log = self.stream(stream);
+        *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
+        let mut active = log.active.lock();
+        if active.as_ref().is_some_and(|s| s.id == segment.id) {
+            segment.set_horizon(self.segments.newest_id());
+            *active = None;
+        }
+        let kept = {
+            let mut tail = segment.tail.lock();
+            let from = segment.set_lost();
+            self.budget.add_permits(tail.abandon() as usize);
+            let kept = tail.rows.partition_point(|r| r.offset() + r.len_bytes() <= from);
+            for row in tail.rows.split_off(kept) {
+                self.lose(segment.slot, &row);
+            }
+            // The rows stay in memory: there is no footer on disk to read them from.
+            summarize(&tail.rows)
+        };
+        drop(active);
+        self.sealed(stream, segment, kept);
+    }
+
+    /// An entry was lost. If an older copy may be on disk, a marker is owed for it.
+    fn lose(&self, slot: u16, row: &Row) {
+        let location =
+            Location { slot, offset_units: row.offset_units, class: row.class.bits() };
+        if let Some(found) = self.forget(row.digest, location) {
+            self.counters.entries_lost.add_one();
+            if found.older {
+                self.owe_marker(row.digest, row.sequence);
+            }
+        } else if row.kind != RecordKind::Put {
+            self.owe_marker(row.digest, row.sequence);
+        }
+    }
+}
+
+type StepResult = Result<(), (Arc<Segment>, io::Error)>;

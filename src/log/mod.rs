@@ -1,0 +1,235 @@
+//! The only way in: records are appended to the open segment of a stream, in memory, and published in the index in the
+//! same step; one writer task per stream brings them to the disk.
+//!
+//! One step means: under the stream's lock, then the index shard's, the sequence is taken, the place in the segment
+//! fixed and the slot changed. So within a stream sequences ascend with offsets (trap 3), for one key the index always
+//! ends at the highest sequence, and a reader that finds a slot finds its bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::backend::{Backend, BufferPool};
+use crate::clock::SteadyClock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::segment::{Segment, SegmentSet, Stream};
+use crate::stats::Counters;
+use crate::types::{Digest, Durability, Sequence};
+
+pub mod append;
+mod flush;
+mod rotate;
+mod wait;
+
+pub use append::{Appended, Entry, Order};
+pub use wait::Ticket;
+
+/// What the writer task of a stream is asked for.
+const WANT_NOTHING: u8 = 0;
+const WANT_WRITTEN: u8 = 1;
+const WANT_SYNCED: u8 = 2;
+
+/// One append stream.
+struct StreamLog {
+    active: Mutex<Option<Arc<Segment>>>,
+    /// Held while the open segment is replaced.
+    rotating: tokio::sync::Mutex<()>,
+    /// Segments with bytes to write, oldest first; the last may be the open one.
+    pending: Mutex<VecDeque<Arc<Segment>>>,
+    /// Wakes the writer task.
+    wake: Notify,
+    /// Told whenever something was written, synced, sealed or lost.
+    progress: Notify,
+    want: AtomicU8,
+    /// The disk failed; writes are refused until then.
+    failed_until: Mutex<Option<Instant>>,
+}
+
+/// What all parts of the engine share to write.
+pub struct Log {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) config: Config,
+    pub(crate) index: Arc<Index>,
+    pub(crate) segments: Arc<SegmentSet>,
+    pub(crate) clock: Arc<SteadyClock>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) pool: BufferPool,
+    pub(crate) directory_id: u64,
+    budget: Arc<Semaphore>,
+    sequence: AtomicU64,
+    streams: [StreamLog; 3],
+    stopping: AtomicBool,
+    /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
+    owed: Mutex<Vec<(Digest, Sequence)>>,
+    /// Wakes the upkeep: room is short, or a marker is owed.
+    pub upkeep: Notify,
+}
+
+/// The parts a [`Log`] is made of.
+pub struct LogParts {
+    /// The way to the disk.
+    pub backend: Arc<dyn Backend>,
+    /// The settings.
+    pub config: Config,
+    /// Where records are published.
+    pub index: Arc<Index>,
+    /// Where segments come from.
+    pub segments: Arc<SegmentSet>,
+    /// Time.
+    pub clock: Arc<SteadyClock>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Which directory the segments belong to.
+    pub directory_id: u64,
+    /// The highest sequence in use.
+    pub last_sequence: Sequence,
+}
+
+impl Log {
+    /// A log that appends behind what recovery found.
+    pub fn new(parts: LogParts) -> Self {
+        let budget = usize::try_from(parts.config.write_buffer_bytes).unwrap_or(usize::MAX);
+        let budget = budget.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        let stream = || StreamLog {
+            active: Mutex::new(None),
+            rotating: tokio::sync::Mutex::new(()),
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            progress: Notify::new(),
+            want: AtomicU8::new(WANT_NOTHING),
+            failed_until: Mutex::new(None),
+        };
+        Self {
+            pool: BufferPool::new(budget.min(16 << 20)),
+            budget: Arc::new(Semaphore::new(budget)),
+            backend: parts.backend,
+            config: parts.config,
+            index: parts.index,
+            segments: parts.segments,
+            clock: parts.clock,
+            counters: parts.counters,
+            directory_id: parts.directory_id,
+            sequence: AtomicU64::new(parts.last_sequence.0),
+            streams: [stream(), stream(), stream()],
+            stopping: AtomicBool::new(false),
+            owed: Mutex::default(),
+            upkeep: Notify::new(),
+        }
+    }
+
+    fn stream(&self, stream: Stream) -> &StreamLog {
+        &self.streams[stream as usize]
+    }
+
+    /// The highest sequence given out.
+    pub fn last_sequence(&self) -> Sequence {
+        Sequence(self.sequence.load(Ordering::SeqCst))
+    }
+
+    fn next_sequence(&self) -> Sequence {
+        Sequence(self.sequence.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// Bytes accepted that are not written yet.
+    pub fn dirty_bytes(&self) -> u64 {
+        let dirty = |s: &StreamLog| s.pending.lock().iter().map(|p| p.tail.lock().dirty_bytes()).sum::<u64>();
+        self.streams.iter().map(dirty).sum()
+    }
+
+    /// Whether a stream holds anything that is not on the device.
+    pub fn is_dirty(&self, stream: Stream) -> bool {
+        let pending = self.stream(stream).pending.lock();
+        pending.iter().any(|s| s.synced() < s.tail.lock().end())
+    }
+
+    /// Runs `change` while nothing can be appended.
+    pub fn while_still<R>(&self, change: impl FnOnce() -> R) -> R {
+        let [new, reinserted, short_lived] = &self.streams;
+        let _still = (new.active.lock(), reinserted.active.lock(), short_lived.active.lock());
+        change()
+    }
+
+    /// The writer tasks end as soon as they are idle or have finished the write in flight.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for stream in &self.streams {
+            stream.wake.notify_one();
+            stream.progress.notify_waiters();
+        }
+        self.upkeep.notify_one();
+        self.segments.room.notify_waiters();
+    }
+
+    /// Whether [`Log::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Everything accepted before this call is at least this durable when it returns.
+    ///
+    /// # Errors
+    /// `WriteFailed` if some of it was lost to a failing disk.
+    pub async fn settle(&self, durability: Durability) -> Result<()> {
+        let mut tickets = Vec::new();
+        for stream in Stream::ALL {
+            for segment in self.stream(stream).pending.lock().iter() {
+                let end = segment.tail.lock().end();
+                tickets.push(Ticket { segment: segment.clone(), end, stream });
+            }
+        }
+        let mut outcome = Ok(());
+        for ticket in tickets {
+            if let Err(e) = self.wait(&ticket, durability).await {
+                outcome = Err(e);
+            }
+        }
+        outcome
+    }
+
+    /// Takes no more records and seals what is open.
+    ///
+    /// # Errors
+    /// As [`Log::settle`].
+    pub async fn close(&self) -> Result<()> {
+        let settled = self.settle(Durability::Synced).await;
+        for stream in Stream::ALL {
+            let log = self.stream(stream);
+            let _rotating = log.rotating.lock().await;
+            self.retire_active(stream);
+            loop {
+                let sealed = log.progress.notified();
+                if log.pending.lock().is_empty() || self.is_stopping() {
+                    break;
+                }
+                sealed.await;
+            }
+        }
+        settled
+    }
+
+    /// A marker that could not be written: it is tried again when the disk answers.
+    pub fn owe_marker(&self, digest: Digest, sequence: Sequence) {
+        self.owed.lock().push((digest, sequence));
+        self.upkeep.notify_one();
+    }
+
+    /// The markers that are owed, which the caller now owes.
+    pub fn take_owed(&self) -> Vec<(Digest, Sequence)> {
+        std::mem::take(&mut self.owed.lock())
+    }
+
+    /// Whether markers are owed.
+    pub fn owes(&self) -> bool {
+        !self.owed.lock().is_empty()
+    }
+
+    fn check_running(&self) -> Result<()> {
+        if self.is_stopping() { Err(Error::Closed) } else { Ok(()) }
+    }
+}

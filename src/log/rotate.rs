@@ -1,0 +1,158 @@
+//! Replacing the open segment of a stream by a fresh one.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Log;
+use crate::backend::{DiskFile, OpenMode};
+use crate::entry::RefuseReason;
+use crate::error::Result;
+use crate::format::segment_header::{DATA_START, SegmentHeader};
+use crate::segment::set::Taken;
+use crate::segment::{Segment, Stream, Tail};
+
+/// How long writes are refused after the disk failed, before it is tried again.
+pub const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+impl Log {
+    /// Opens a fresh segment for a stream, unless another task just did. Waits for eviction to make room, if `wait`.
+    pub(super) async fn rotate(
+        &self,
+        stream: Stream,
+        len_bytes: u64,
+        wait: bool,
+    ) -> Result<std::result::Result<(), RefuseReason>> {
+        let log = self.stream(stream);
+        let _rotating = match log.rotating.try_lock() {
+            Ok(guard) => guard,
+            Err(_) if !wait => return Ok(Err(RefuseReason::Busy)),
+            Err(_) => log.rotating.lock().await,
+        };
+        if log.active.lock().as_ref().is_some_and(|s| s.tail.lock().fits(len_bytes)) {
+            return Ok(Ok(()));
+        }
+        if log.failed_until.lock().is_some_and(|until| Instant::now() < until) {
+            return Ok(Err(RefuseReason::DiskFailed));
+        }
+        self.retire_active(stream);
+        loop {
+            let (taken, census) = match self.room(stream, wait).await? {
+                Ok(taken) => taken,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            match self.open_segment(stream, taken).await {
+                Ok(segment) => {
+                    self.segments.install(segment.clone());
+                    log.pending.lock().push_back(segment.clone());
+                    *log.active.lock() = Some(segment);
+                    return Ok(Ok(()));
+                }
+                Err(e) if is_full(&e) && census > 0 => self.stop_growth(taken).await,
+                Err(e) => {
+                    tracing::warn!(path = %self.segments.path(taken.slot).display(), error = %e, "cannot open a segment");
+                    self.give_back(taken).await;
+                    if is_full(&e) {
+                        return Ok(Err(RefuseReason::DiskFull));
+                    }
+                    *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
+                    return Ok(Err(RefuseReason::DiskFailed));
+                }
+            }
+        }
+    }
+
+    /// A slot for a segment, and how many segments eviction could still free.
+    async fn room(&self, stream: Stream, wait: bool) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
+        // The last free segment is kept for what eviction rewrites: without it no room could be made.
+        let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
+        loop {
+            let room = self.segments.room.notified();
+            self.check_running()?;
+            let census = self.segments.census();
+            if let Some(taken) = self.segments.take(reserve) {
+                if census.available <= reserve + 2 {
+                    self.upkeep.notify_one();
+                }
+                return Ok(Ok((taken, census.sealed)));
+            }
+            self.upkeep.notify_one();
+            let unsealed = Stream::ALL.iter().any(|s| !self.stream(*s).pending.lock().is_empty());
+            if stream == Stream::Reinserted || (census.sealed == 0 && !unsealed) {
+                return Ok(Err(RefuseReason::DiskFull));
+            }
+            if !wait {
+                return Ok(Err(RefuseReason::Busy));
+            }
+            room.await;
+        }
+    }
+
+    /// Makes or reopens the slot's file, locked, with a fresh header waiting in its tail.
+    async fn open_segment(&self, stream: Stream, taken: Taken) -> io::Result<Arc<Segment>> {
+        let path = self.segments.path(taken.slot);
+        let segment_len_bytes = self.segments.segment_len_bytes();
+        let file = self.open_writable(taken).await?;
+        let id = self.segments.next_id();
+        let created = self.clock.now();
+        let header =
+            SegmentHeader { id, segment_len_bytes, created, stream: stream as u8, directory_id: self.directory_id };
+        let mut tail = Tail::new(segment_len_bytes);
+        let spare = tail.reserve(&self.pool, DATA_START)?;
+        tail.push(&[&header.encode()], DATA_START, 0, spare);
+        Ok(Arc::new(Segment::open(id, taken.slot, path, file, tail)))
+    }
+
+    async fn open_writable(&self, taken: Taken) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.segments.path(taken.slot);
+        let direct = self.config.direct_io;
+        let file = if taken.exists {
+            self.backend.open(&path, OpenMode::ReadWrite { direct }).await?
+        } else {
+            self.backend.open(&path, OpenMode::CreateNew { direct }).await?
+        };
+        // A killed predecessor's writes may still land here (trap 7).
+        if !file.try_lock()? {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        if !taken.exists {
+            file.allocate(self.segments.segment_len_bytes()).await?;
+            self.backend.sync_dir(self.segments.dir()).await?;
+        }
+        Ok(file)
+    }
+
+    /// The disk is full: room comes from eviction alone until the next retry.
+    async fn stop_growth(&self, taken: Taken) {
+        tracing::warn!(dir = %self.segments.dir().display(), "the disk is full: no new segment files for now");
+        self.give_back(taken).await;
+        self.segments.allow_growth(false);
+        self.upkeep.notify_one();
+    }
+
+    async fn give_back(&self, taken: Taken) {
+        if taken.exists {
+            self.segments.set_free(taken.slot);
+        } else {
+            // Half-made files do not stay.
+            let _ = self.backend.remove(&self.segments.path(taken.slot)).await;
+            self.segments.set_absent(taken.slot);
+        }
+    }
+
+    /// The open segment takes no more records; its writer seals it.
+    pub(super) fn retire_active(&self, stream: Stream) {
+        let log = self.stream(stream);
+        if let Some(segment) = log.active.lock().take() {
+            segment.tail.lock().close(segment.id, self.last_sequence());
+            segment.set_horizon(self.segments.newest_id());
+            log.wake.notify_one();
+        }
+    }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

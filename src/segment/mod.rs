@@ -1,0 +1,212 @@
+//! A segment: a fixed-size file, and while it is open the bytes of it that are not written yet.
+//!
+//! A file keeps its place (its *slot*) for ever; the [`SegmentId`] in its header says which life of it this is.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::backend::{DiskFile, exact};
+use crate::format::footer::Row;
+use crate::types::{RecordKind, SegmentId, Sequence};
+
+pub mod scan;
+pub mod set;
+pub mod tail;
+
+pub use set::SegmentSet;
+pub use tail::Tail;
+
+/// The append streams: each has its own open segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// New entries and delete markers.
+    New = 0,
+    /// What eviction rewrites.
+    Reinserted = 1,
+    /// New entries that expire soon.
+    ShortLived = 2,
+}
+
+impl Stream {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Stream; 3] = [Stream::New, Stream::Reinserted, Stream::ShortLived];
+}
+
+
+/// No part of the segment was lost.
+const NOTHING_LOST: u64 = u64::MAX;
+
+/// What a segment holds, known once it is sealed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary {
+    /// The smallest sequence in it.
+    pub min_sequence: u64,
+    /// When its last entry expires, in unix seconds; `u32::MAX` if one never does.
+    pub last_expiry_s: u32,
+    /// Deletes and markers in it.
+    pub markers: u32,
+}
+
+/// A segment in use.
+pub struct Segment {
+    /// Which life of the file.
+    pub id: SegmentId,
+    /// Which file.
+    pub slot: u16,
+    /// The file's path.
+    pub path: PathBuf,
+    file: RwLock<Arc<dyn DiskFile>>,
+    /// Bytes that are not written yet, and the rows of the footer.
+    pub tail: Mutex<Tail>,
+    written: AtomicU64,
+    synced: AtomicU64,
+    lost_from: AtomicU64,
+    sealed: AtomicBool,
+    horizon: AtomicU64,
+    summary: Mutex<Summary>,
+}
+
+impl Segment {
+    /// An open segment.
+    pub fn open(id: SegmentId, slot: u16, path: PathBuf, file: Arc<dyn DiskFile>, tail: Tail) -> Self {
+        Self {
+            id,
+            slot,
+            path,
+            file: RwLock::new(file),
+            tail: Mutex::new(tail),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            lost_from: AtomicU64::new(NOTHING_LOST),
+            sealed: AtomicBool::new(false),
+            horizon: AtomicU64::new(u64::MAX),
+            summary: Mutex::default(),
+        }
+    }
+
+    /// A segment that was sealed in an earlier run.
+    pub fn sealed(id: SegmentId, slot: u16, path: PathBuf, file: Arc<dyn DiskFile>, summary: Summary) -> Self {
+        let this = Self::open(id, slot, path, file, Tail::closed());
+        this.seal(summary);
+        this
+    }
+
+    /// The file.
+    pub fn file(&self) -> Arc<dyn DiskFile> {
+        self.file.read().clone()
+    }
+
+    /// Nothing is written to this segment any more.
+    pub fn seal(&self, summary: Summary) {
+        *self.summary.lock() = summary;
+        self.written.store(u64::MAX, Ordering::Release);
+        self.synced.store(u64::MAX, Ordering::Release);
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// Replaces the handle by one that only reads, which closes the writing descriptor.
+    pub fn read_only(&self, file: Arc<dyn DiskFile>) {
+        *self.file.write() = file;
+    }
+
+    /// The newest segment when this one took its last record: what its records replaced is in no younger one.
+    pub fn horizon(&self) -> SegmentId {
+        SegmentId(self.horizon.load(Ordering::Acquire))
+    }
+
+    /// It takes no more records, and this is the newest segment now.
+    pub fn set_horizon(&self, newest: SegmentId) {
+        self.horizon.store(newest.0, Ordering::Release);
+    }
+
+    /// Whether nothing is written to it any more.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// What it holds; meaningful once sealed.
+    pub fn summary(&self) -> Summary {
+        *self.summary.lock()
+    }
+
+    /// Everything before this offset is in the kernel.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Everything before this offset is on the device.
+    pub fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Notes that everything before `offset` is in the kernel.
+    pub fn set_written(&self, offset: u64) {
+        self.written.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    /// Notes that everything before `offset` is on the device.
+    pub fn set_synced(&self, offset: u64) {
+        self.synced.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    /// The disk failed: what is not synced is lost. Returns where the loss begins.
+    pub fn set_lost(&self) -> u64 {
+        let from = self.synced();
+        self.lost_from.fetch_min(from, Ordering::AcqRel);
+        from
+    }
+
+    /// Whether the byte before `end` was lost to a failing disk.
+    pub fn is_lost(&self, end: u64) -> bool {
+        end > self.lost_from.load(Ordering::Acquire)
+    }
+
+    /// Copies `len` bytes at `offset` if no disk is needed to wait for: from unwritten bytes or the page cache.
+    /// `Ok(None)`: the disk is needed.
+    pub fn read_now(&self, offset: u64, len: usize) -> Option<(Vec<u8>, bool)> {
+        let mut buf = vec![0; len];
+        if offset + len as u64 > self.written() {
+            let prefix = self.tail.lock().copy_out(offset, &mut buf);
+            return match prefix {
+                0 => Some((buf, true)),
+                n if n < len => exact::read_exact_now(&*self.file(), offset, &mut buf[..n]).then_some((buf, true)),
+                // Written meanwhile.
+                _ => exact::read_exact_now(&*self.file(), offset, &mut buf).then_some((buf, false)),
+            };
+        }
+        exact::read_exact_now(&**self.file.read(), offset, &mut buf).then_some((buf, false))
+    }
+
+    /// Reads `len` bytes at `offset`, from the disk where they are there.
+    ///
+    /// # Errors
+    /// The disk's, and `UnexpectedEof` if the file is shorter.
+    pub async fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = self.file();
+        if offset + len as u64 > self.written() {
+            let mut buf = vec![0; len];
+            let prefix = self.tail.lock().copy_out(offset, &mut buf);
+            if prefix > 0 {
+                buf[..prefix].copy_from_slice(&exact::read_exact_at(&*file, offset, prefix).await?);
+            }
+            return Ok(buf);
+        }
+        exact::read_exact_at(&*file, offset, len).await
+    }
+}
+
+/// What a sealed segment holds.
+pub fn summarize(rows: &[Row]) -> Summary {
+    let never = |s: u32| if s == 0 { u32::MAX } else { s };
+    let entries = rows.iter().filter(|r| r.kind == RecordKind::Put);
+    Summary {
+        min_sequence: rows.iter().map(|r| r.sequence).min().unwrap_or(Sequence::MAX).0,
+        last_expiry_s: entries.map(|r| never(r.expires_s)).max().unwrap_or(u32::MAX),
+        markers: rows.iter().filter(|r| matches!(r.kind, RecordKind::Delete | RecordKind::Marker)).count() as u32,
+    }
+}

@@ -1,0 +1,213 @@
+//! Walks the records of a segment file that has no (valid) footer, and rebuilds the footer's rows.
+
+use std::io;
+
+use crate::backend::{DiskFile, exact};
+use crate::format::digest::digest;
+use crate::format::footer::{self, Row};
+use crate::format::record::{self, Defect, HEADER_BYTES, Header};
+use crate::format::segment_header::DATA_START;
+use crate::types::{Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
+
+/// How much is read at a time, in bytes.
+const STEP_BYTES: usize = 1 << 20;
+
+/// What to walk.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Whose records count.
+    pub segment: SegmentId,
+    /// Where the walk ends at the latest.
+    pub end: u64,
+    /// The seed of the directory's digests.
+    pub seed: &'a [u8; 16],
+    /// Go on behind a damaged header, looking for the next record unit by unit. Without it the walk ends there: in a
+    /// segment that was being written it is the end of what survived (P4).
+    pub resync: bool,
+}
+
+/// A damaged place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// Where.
+    pub offset: u64,
+    /// What is wrong.
+    pub defect: Defect,
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    /// One row a record, in their order. A record whose value is damaged is a marker: it still says which key it
+    /// replaced (trap 13).
+    pub rows: Vec<Row>,
+    /// End of the last record.
+    pub data_end: u64,
+    /// The newest creation time.
+    pub newest: Millis,
+    /// Damaged places.
+    pub damage: Vec<Damage>,
+    /// Whether a damaged place hides which keys it held.
+    pub hides_keys: bool,
+    /// Bytes read.
+    pub bytes_read: u64,
+}
+
+/// Walks the records of `file`.
+///
+/// # Errors
+/// The disk's.
+pub async fn scan(file: &dyn DiskFile, scope: Scope<'_>) -> io::Result<Scanned> {
+    let mut window = Window { start: 0, bytes: Vec::new(), bytes_read: 0 };
+    let mut found = Scanned { data_end: DATA_START, ..Scanned::default() };
+    let mut at = DATA_START;
+    let mut hole: Option<Damage> = None;
+    while at + HEADER_BYTES as u64 <= scope.end {
+        match next(file, &mut window, scope, at).await? {
+            Ok(Place::Gap(len)) => at += len,
+            Ok(Place::Record { header, row, defect }) => {
+                if let Some(damage) = hole.take() {
+                    found.damage.push(damage);
+                    found.hides_keys = true;
+                }
+                if let Some(defect) = defect {
+                    found.damage.push(Damage { offset: at, defect });
+                }
+                at += header.record_bytes();
+                found.rows.extend(row);
+                found.newest = found.newest.max(header.created);
+                found.data_end = at;
+            }
+            Err(_) if !scope.resync => break,
+            Err(defect) => {
+                hole.get_or_insert(Damage { offset: at, defect });
+                at += UNIT_BYTES;
+            }
+        }
+    }
+    // What follows the last record is a hole only if something was written there.
+    found.damage.extend(hole.filter(|d| d.defect != Defect::Zero));
+    found.bytes_read = window.bytes_read;
+    Ok(found)
+}
+
+enum Place {
+    Gap(u64),
+    Record { header: Header, row: Option<Row>, defect: Option<Defect> },
+}
+
+async fn next(
+    file: &dyn DiskFile,
+    window: &mut Window,
+    scope: Scope<'_>,
+    at: u64,
+) -> io::Result<Result<Place, Defect>> {
+    let head = window.get(file, at, HEADER_BYTES + MAX_KEY_BYTES, scope.end).await?;
+    if let Some(gap) = record::gap_bytes(head, at) {
+        return Ok(Ok(Place::Gap(gap)));
+    }
+    let header = match record::decode_header(head, scope.segment, at) {
+        Ok(header) => header,
+        Err(defect) => return Ok(Err(defect)),
+    };
+    let len = header.record_bytes();
+    if at + len > scope.end {
+        return Ok(Err(Defect::Bounds));
+    }
+    let Some(class) = header.class() else { return Ok(Ok(Place::Record { header, row: None, defect: None })) };
+    let bytes = window.get(file, at, len as usize, scope.end).await?;
+    let defect = record::decode(bytes, scope.segment, at).err();
+    let key = bytes.get(record::parts(&header).0).unwrap_or_default();
+    let row = Row {
+        digest: key_digest(header.kind, key, scope.seed),
+        sequence: header.sequence,
+        offset_units: (at / UNIT_BYTES) as u32,
+        class,
+        kind: if defect.is_some() { RecordKind::Marker } else { header.kind },
+        expires_s: footer::expires_seconds(header.expires),
+    };
+    Ok(Ok(Place::Record { header, row: Some(row), defect }))
+}
+
+/// The digest that a record of this kind and key stands for.
+pub fn key_digest(kind: RecordKind, key: &[u8], seed: &[u8; 16]) -> Digest {
+    match (kind, key.try_into()) {
+        (RecordKind::Marker, Ok(bytes)) => Digest(u64::from_le_bytes(bytes)),
+        _ => digest(seed, key),
+    }
+}
+
+/// A part of the file that is in memory.
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+    bytes_read: u64,
+}
+
+impl Window {
+    /// Up to `len` bytes at `at`, fewer only at `end` or the end of the file.
+    async fn get(&mut self, file: &dyn DiskFile, at: u64, len: usize, end: u64) -> io::Result<&[u8]> {
+        let len = len.min(end.saturating_sub(at) as usize);
+        let has = (self.start + self.bytes.len() as u64).saturating_sub(at) as usize;
+        if at < self.start || has < len {
+            let want = len.max(STEP_BYTES).min(end.saturating_sub(at) as usize);
+            self.bytes = read_up_to(file, at, want).await?;
+            self.bytes_read += self.bytes.len() as u64;
+            self.start = at;
+        }
+        let from = (at - self.start) as usize;
+        let until = (from + len).min(self.bytes.len());
+        Ok(self.bytes.get(from..until).unwrap_or_default())
+    }
+}
+
+/// Reads `len` bytes, fewer only at the end of the file.
+async fn read_up_to(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    match exact::read_exact_at(file, at, len).await {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            let there = file.len().await?.saturating_sub(at).min(len as u64);
+            exact::read_exact_at(file, at, there as usize).await
+        }
+        other => other,
+    }
+}
+
+/// The rows of a segment that is sealed, from its footer; `None` if it has none (it was being written).
+///
+/// # Errors
+/// The disk's. A damaged footer is `Ok(Err(…))`.
+pub async fn read_footer(
+    file: &dyn DiskFile,
+    segment: SegmentId,
+    segment_len_bytes: u64,
+) -> io::Result<Result<Footer, footer::FooterDefect>> {
+    let tail = (crate::types::BLOCK_BYTES * 4).min(segment_len_bytes);
+    let last = read_up_to(file, segment_len_bytes - tail, tail as usize).await?;
+    if (last.len() as u64) < tail {
+        return Ok(Err(footer::FooterDefect::Truncated));
+    }
+    let trailer = match footer::decode_trailer(&last, segment, segment_len_bytes) {
+        Ok(trailer) => trailer,
+        Err(defect) => return Ok(Err(defect)),
+    };
+    let rows_len = trailer.rows as usize * footer::ROW_BYTES;
+    let rows_at = trailer.rows_offset;
+    let in_tail = rows_at.checked_sub(segment_len_bytes - tail).map(|from| from as usize);
+    let rows = match in_tail {
+        Some(from) => footer::decode_rows(&last[from..], &trailer),
+        None => footer::decode_rows(&read_up_to(file, rows_at, rows_len).await?, &trailer),
+    };
+    let bytes_read = tail + if in_tail.is_some() { 0 } else { rows_len as u64 };
+    Ok(rows.map(|rows| Footer { rows, trailer, bytes_read }))
+}
+
+/// A valid footer.
+#[derive(Debug)]
+pub struct Footer {
+    /// One row a record.
+    pub rows: Vec<Row>,
+    /// The trailer.
+    pub trailer: footer::Trailer,
+    /// Bytes read.
+    pub bytes_read: u64,
+}

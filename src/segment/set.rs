@@ -1,0 +1,240 @@
+//! All segments of a directory: which file (slot) is in which life, how many live bytes it holds, and which are free.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use super::Segment;
+use crate::format::file_name;
+use crate::types::SegmentId;
+
+/// What a slot is.
+#[derive(Clone)]
+enum State {
+    /// There is no file.
+    Absent,
+    /// There is a file that holds nothing.
+    Free,
+    /// Someone is about to use it, or to remove it.
+    Taken,
+    /// A segment.
+    Used(Arc<Segment>),
+}
+
+/// Live records of a segment.
+#[derive(Debug, Default)]
+struct Live {
+    bytes: AtomicU64,
+    entries: AtomicU64,
+}
+
+/// A slot given out to become an open segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    /// Its number.
+    pub slot: u16,
+    /// Whether the file exists.
+    pub exists: bool,
+}
+
+/// How many slots are in which state.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Census {
+    /// Files that exist.
+    pub files: u64,
+    /// Of these, free ones.
+    pub free: u64,
+    /// Segments that could be given out: free ones, and files that may still be made.
+    pub available: u64,
+    /// Segments that hold records and could be evicted.
+    pub sealed: u64,
+}
+
+/// See the module's documentation.
+pub struct SegmentSet {
+    dir: PathBuf,
+    segment_len_bytes: u64,
+    limit: u64,
+    slots: RwLock<Vec<State>>,
+    live: Vec<Live>,
+    next_id: AtomicU64,
+    cursor: AtomicU64,
+    no_growth: AtomicBool,
+    /// Told when a segment becomes free, or when there is none to become so.
+    pub room: Notify,
+}
+
+impl SegmentSet {
+    /// A set of at most `limit` segments, in a directory that has files in slots below `existing`.
+    pub fn new(dir: PathBuf, segment_len_bytes: u64, limit: u64, existing: usize) -> Self {
+        let len = existing.max(limit as usize);
+        Self {
+            dir,
+            segment_len_bytes,
+            limit,
+            slots: RwLock::new(vec![State::Absent; len]),
+            live: (0..len).map(|_| Live::default()).collect(),
+            next_id: AtomicU64::new(1),
+            cursor: AtomicU64::new(0),
+            no_growth: AtomicBool::new(false),
+            room: Notify::new(),
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Length of every segment, in bytes.
+    pub fn segment_len_bytes(&self) -> u64 {
+        self.segment_len_bytes
+    }
+
+    /// The path of a slot's file.
+    pub fn path(&self, slot: u16) -> PathBuf {
+        self.dir.join(file_name::segment_name(slot))
+    }
+
+    /// An id that was never used.
+    pub fn next_id(&self) -> SegmentId {
+        SegmentId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The newest id given out.
+    pub fn newest_id(&self) -> SegmentId {
+        SegmentId(self.next_id.load(Ordering::Relaxed) - 1)
+    }
+
+    /// `id` was used.
+    pub fn saw_id(&self, id: SegmentId) {
+        self.next_id.fetch_max(id.0 + 1, Ordering::Relaxed);
+    }
+
+    /// The segment in a slot.
+    pub fn get(&self, slot: u16) -> Option<Arc<Segment>> {
+        match self.slots.read().get(slot as usize) {
+            Some(State::Used(segment)) => Some(segment.clone()),
+            _ => None,
+        }
+    }
+
+    /// Every segment in use.
+    pub fn used(&self) -> Vec<Arc<Segment>> {
+        let slots = self.slots.read();
+        slots.iter().filter_map(|s| if let State::Used(segment) = s { Some(segment.clone()) } else { None }).collect()
+    }
+
+    /// Puts a segment in its slot.
+    pub fn install(&self, segment: Arc<Segment>) {
+        let slot = segment.slot as usize;
+        self.slots.write()[slot] = State::Used(segment);
+    }
+
+    /// The slot's file holds nothing.
+    pub fn set_free(&self, slot: u16) {
+        self.slots.write()[slot as usize] = State::Free;
+        self.room.notify_waiters();
+    }
+
+    /// The slot has no file.
+    pub fn set_absent(&self, slot: u16) {
+        self.slots.write()[slot as usize] = State::Absent;
+        self.room.notify_waiters();
+    }
+
+    /// No reader finds the segment any more; the slot is not given out before [`SegmentSet::set_free`].
+    pub fn retire(&self, slot: u16) {
+        self.slots.write()[slot as usize] = State::Taken;
+    }
+
+    /// Gives out a slot if more than `reserve` are available: a free file first, since written extents are quicker
+    /// than fresh ones (FINDINGS.md); in turn, so that a slot number comes back late.
+    pub fn take(&self, reserve: u64) -> Option<Taken> {
+        let mut slots = self.slots.write();
+        if self.census_of(&slots).available <= reserve {
+            return None;
+        }
+        let start = self.cursor.load(Ordering::Relaxed) as usize % slots.len();
+        let order = (start..slots.len()).chain(0..start);
+        let free = order.clone().find(|&i| matches!(slots[i], State::Free));
+        let slot = free.or_else(|| (0..slots.len()).find(|&i| matches!(slots[i], State::Absent)))?;
+        let exists = free.is_some();
+        slots[slot] = State::Taken;
+        self.cursor.store(slot as u64 + 1, Ordering::Relaxed);
+        Some(Taken { slot: slot as u16, exists })
+    }
+
+    /// Whether new files may be made. Off while the disk is full: room then comes from eviction alone.
+    pub fn allow_growth(&self, allowed: bool) {
+        self.no_growth.store(!allowed, Ordering::Relaxed);
+    }
+
+    /// See [`SegmentSet::allow_growth`].
+    pub fn is_growth_stopped(&self) -> bool {
+        self.no_growth.load(Ordering::Relaxed)
+    }
+
+    /// How many slots are in which state.
+    pub fn census(&self) -> Census {
+        self.census_of(&self.slots.read())
+    }
+
+    fn census_of(&self, slots: &[State]) -> Census {
+        let mut census = Census::default();
+        for state in slots {
+            match state {
+                State::Absent => {}
+                State::Free => {
+                    census.files += 1;
+                    census.free += 1;
+                }
+                State::Taken => census.files += 1,
+                State::Used(segment) => {
+                    census.files += 1;
+                    census.sealed += u64::from(segment.is_sealed());
+                }
+            }
+        }
+        let growth = if self.no_growth.load(Ordering::Relaxed) { 0 } else { self.limit.saturating_sub(census.files) };
+        census.available = census.free + growth;
+        census
+    }
+
+    /// Whether there are more files than the capacity holds (it was made smaller).
+    pub fn is_over_limit(&self) -> bool {
+        self.census().files > self.limit
+    }
+
+    /// Most segments.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// A record of `len` bytes in this slot is served.
+    pub fn add_live(&self, slot: u16, len: u64) {
+        let live = &self.live[slot as usize];
+        live.bytes.fetch_add(len, Ordering::Relaxed);
+        live.entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is not served any more.
+    pub fn sub_live(&self, slot: u16, len: u64) {
+        let live = &self.live[slot as usize];
+        live.bytes.fetch_sub(len, Ordering::Relaxed);
+        live.entries.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Live entries of a slot.
+    pub fn live_entries(&self, slot: u16) -> u64 {
+        self.live[slot as usize].entries.load(Ordering::Relaxed)
+    }
+
+    /// Live bytes of all slots.
+    pub fn live_bytes(&self) -> u64 {
+        self.live.iter().map(|l| l.bytes.load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,173 @@
+//! How much memory an entry of the index takes, counted by the allocator, not by the index.
+//!
+//! `ESKER_INDEX_FULL=1 cargo test --release --test index_memory -- --nocapture` goes on to 50 million entries in steps
+//! of 5 %.
+#![allow(unsafe_code, reason = "a counting global allocator is the only measure that nothing escapes")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use esker::index::{Change, Index, Location};
+use esker::{Digest, MemoryCache};
+
+/// Counts the bytes that are allocated, and the most there were.
+struct Counting;
+
+static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
+static PEAK_BYTES: AtomicI64 = AtomicI64::new(0);
+
+fn count(bytes: i64) {
+    let live = LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
+}
+
+// SAFETY: every call goes unchanged to the system's allocator, which keeps the contract; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: `pointer` came from `System.alloc` with this layout, since `alloc` gave it out.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What the test harness may allocate meanwhile.
+const NOISE_BYTES: i64 = 16 << 10;
+
+/// One test at a time, or they would count each other's bytes.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn live_bytes() -> i64 {
+    LIVE_BYTES.load(Ordering::Relaxed)
+}
+
+fn full() -> bool {
+    std::env::var_os("ESKER_INDEX_FULL").is_some_and(|value| value == "1")
+}
+
+/// Splitmix64: digests as even as those of SHA-256.
+fn digest(n: u64) -> Digest {
+    let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    Digest(z ^ (z >> 31))
+}
+
+fn put(index: &Index, n: u64) {
+    let location = Location { slot: (n >> 16) as u16, offset_units: n as u32 & 0x3f_ffff, class: (n % 2048) as u16 };
+    index.update(digest(n), |_| (Change::Put(location, false), ()));
+}
+
+/// The counts at which to measure.
+fn steps() -> Vec<u64> {
+    let mut steps = vec![1_000_000, 1_500_000, 2_000_000, 3_000_000];
+    if full() {
+        let mut n = 1_000_000u64;
+        while n < 50_000_000 {
+            steps.push(n);
+            n += n / 20;
+        }
+        steps.extend([10_000_000, 50_000_000]);
+        steps.sort_unstable();
+        steps.dedup();
+    }
+    steps
+}
+
+#[test]
+fn an_entry_takes_at_most_20_bytes() {
+    let _alone = alone();
+    for shards in [1, 32, 128] {
+        let before = live_bytes();
+        let index = Index::new(shards);
+        let mut n = 0;
+        let (mut least, mut most) = (f64::MAX, 0f64);
+        for step in steps() {
+            (n..step).for_each(|n| put(&index, n));
+            n = step;
+            let counted = live_bytes() - before;
+            let per_entry = counted as f64 / index.len() as f64;
+            (least, most) = (least.min(per_entry), most.max(per_entry));
+            println!("{shards:>4} shards {step:>9} entries {counted:>10} bytes, {per_entry:.2} an entry");
+            assert!(index.len() > step - step / 1000, "{} of {step} digests told apart", index.len());
+            assert!(per_entry <= 20.0, "{per_entry:.2} bytes an entry at {step}, {shards} shards");
+            // What the index says of itself is what it takes, but for the index struct, which is not on the heap here.
+            let said = index.allocated_bytes() as i64 - size_of::<Index>() as i64;
+            assert!((said - counted).abs() <= NOISE_BYTES, "{said} bytes said, {counted} counted");
+        }
+        println!("{shards:>4} shards: {least:.2} to {most:.2} bytes an entry");
+        drop(index);
+        assert!(live_bytes() <= before + NOISE_BYTES, "everything is given back");
+    }
+}
+
+#[test]
+fn steady_replacement_keeps_an_entry_within_24_bytes_and_removal_gives_memory_back() {
+    let _alone = alone();
+    let entries = if full() { 10_000_000 } else { 500_000u64 };
+    let before = live_bytes();
+    let index = Index::new(32);
+    (0..entries).for_each(|n| put(&index, n));
+    let remove = |n: u64| index.update(digest(n), |_| (Change::Remove, ()));
+    let mut most = 0f64;
+    for n in entries..entries * 5 {
+        remove(n - entries);
+        put(&index, n);
+        if n % (entries / 8) == 0 {
+            most = most.max((live_bytes() - before) as f64 / index.len() as f64);
+        }
+    }
+    println!("replacement of {entries} entries four times over: at most {most:.2} bytes an entry");
+    assert!(most <= 24.0, "{most:.2} bytes an entry under replacement");
+    (entries * 4..entries * 5 - entries / 10).for_each(remove);
+    let left = (live_bytes() - before) as f64 / index.len() as f64;
+    println!("after removing 90 %: {left:.2} bytes an entry");
+    assert!(left <= 34.0, "{left:.2} bytes an entry after removals");
+}
+
+/// P5: what a memory cache takes, all overhead included, stays within what it was given.
+#[test]
+fn a_memory_cache_takes_no_more_than_it_was_given() {
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
+    runtime.block_on(fill_a_memory_cache());
+}
+
+async fn fill_a_memory_cache() {
+    const CAPACITY_BYTES: u64 = 32 << 20;
+    let before = live_bytes();
+    let cache = MemoryCache::new(CAPACITY_BYTES);
+    let large_buffer = Bytes::from(vec![7u8; 1 << 20]);
+    let buffer_bytes = 1 << 20;
+    for (round, value_len) in [1usize, 100, 5000, 100_000, 0, 3000].into_iter().enumerate() {
+        PEAK_BYTES.store(live_bytes(), Ordering::Relaxed);
+        for n in 0..(CAPACITY_BYTES as usize * 3 / (value_len + 350)) {
+            // A slice: holding it would hold the whole buffer.
+            let value = large_buffer.slice(n % 1000..n % 1000 + value_len);
+            let outcome = cache.set(format!("key {round} {n}"), value).await;
+            assert!(outcome.is_ok_and(|outcome| outcome.is_stored()));
+        }
+        let said = cache.stats().memory_bytes;
+        let taken = PEAK_BYTES.load(Ordering::Relaxed) - before - buffer_bytes;
+        println!("values of {value_len}: {} entries, {said} bytes said, {taken} taken at most", cache.stats().entries);
+        assert!(said <= CAPACITY_BYTES && said >= CAPACITY_BYTES * 9 / 10, "{said} bytes said");
+        // A thirty-second part for what is being copied, moved or freed at the moment of the peak.
+        assert!(taken <= (CAPACITY_BYTES + CAPACITY_BYTES / 32) as i64, "{taken} bytes taken");
+    }
+    drop(cache);
+    drop(large_buffer);
+    assert!(live_bytes() <= before + NOISE_BYTES, "everything is given back");
+}
