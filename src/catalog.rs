@@ -39,8 +39,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     };
     check_owner(dir)?;
     let has = |name: &str| names.iter().any(|n| n.name == name);
-    let slots: Vec<u16> =
-        names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
+    let slots: Vec<u16> = names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
     if has(MANIFEST) {
         // A newer format is refused before anything is touched, the lock file included.
         read_manifest(backend, dir).await?;

@@ -127,7 +127,10 @@ impl Config {
             return bad(format!("max_key_bytes is {}; it must be 1 to {MAX_KEY_BYTES}", self.max_key_bytes));
         }
         if self.reinsert_percent > 90 {
-            return bad(format!("reinsert_percent is {}; at most 90, so that writing frees room", self.reinsert_percent));
+            return bad(format!(
+                "reinsert_percent is {}; at most 90, so that writing frees room",
+                self.reinsert_percent
+            ));
         }
         if self.io_timeout_ms == 0 {
             return bad("io_timeout_ms is 0; every operation would fail. 30000 is the default".into());

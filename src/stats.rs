@@ -160,12 +160,7 @@ impl Stats {
     /// Gets that were not.
     pub fn misses(&self) -> u64 {
         let c = &self.counts;
-        c.misses_unknown
-            + c.misses_expired
-            + c.misses_collision
-            + c.misses_damaged
-            + c.misses_io
-            + c.misses_evicted
+        c.misses_unknown + c.misses_expired + c.misses_collision + c.misses_damaged + c.misses_io + c.misses_evicted
     }
 
     /// Hits of all gets, 0 to 1; 0 if there was none.

@@ -89,13 +89,14 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Reads up to `len` bytes at `offset`; short at the end of the file, empty beyond it.
     fn read_at(&self, offset: u64, len: usize) -> IoFuture<Vec<u8>>;
     /// Reads what is at hand without waiting for the disk (`RWF_NOWAIT`): the bytes copied, maybe fewer than asked;
-    /// `WouldBlock` if none is, `Unsupported` where the platform has no such call.
+    /// `WouldBlock` if none is, `Unsupported` where the platform or the file system (tmpfs) has no such call.
     fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
     /// Writes a prefix of `buf` at `offset` and says how long a prefix.
     fn write_at(&self, offset: u64, buf: WriteBuf) -> IoFuture<usize>;
     /// `fdatasync`.
     fn sync_data(&self) -> IoFuture<()>;
-    /// Gives the file `len` bytes of disk space and that length. `Unsupported` falls back to setting the length.
+    /// Gives the file `len` bytes of disk space and exactly that length, be it longer or shorter than before. Where
+    /// space cannot be reserved, it sets the length only.
     fn allocate(&self, len: u64) -> IoFuture<()>;
     /// The file's length in bytes.
     fn len(&self) -> IoFuture<u64>;

@@ -154,11 +154,11 @@ fn open_once(path: &Path, write: bool, create: bool, direct: bool) -> io::Result
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        let mut flags = rustix::fs::OFlags::NOFOLLOW;
         #[cfg(target_os = "linux")]
-        if direct {
-            flags |= rustix::fs::OFlags::DIRECT;
-        }
+        let extra = if direct { rustix::fs::OFlags::DIRECT } else { rustix::fs::OFlags::empty() };
+        #[cfg(not(target_os = "linux"))]
+        let extra = rustix::fs::OFlags::empty();
+        let flags = rustix::fs::OFlags::NOFOLLOW | extra;
         options.mode(0o600).custom_flags(flags.bits() as i32);
     }
     #[cfg(windows)]

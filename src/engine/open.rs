@@ -107,7 +107,8 @@ impl Engine {
 
 fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) -> Result<Manifest> {
     let mut random = [0; 24];
-    getrandom::fill(&mut random).map_err(|e| Error::io("get random bytes for", "a new cache")(std::io::Error::other(e)))?;
+    getrandom::fill(&mut random)
+        .map_err(|e| Error::io("get random bytes for", "a new cache")(std::io::Error::other(e)))?;
     let (id, random_seed) = random.split_at(8);
     let seed = seed.unwrap_or_else(|| random_seed.try_into().unwrap_or_default());
     Ok(Manifest {

@@ -1,6 +1,5 @@
 //! Appending one record.
 
-
 use tokio::sync::TryAcquireError;
 
 use super::{Log, Ticket};
@@ -244,4 +243,3 @@ impl Log {
 pub fn class_bytes(class: u16) -> u64 {
     LengthClass::from_bits(class).map_or(0, LengthClass::len_bytes)
 }
-

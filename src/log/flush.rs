@@ -11,9 +11,9 @@ use super::rotate::RETRY_AFTER;
 use super::{Log, WANT_NOTHING, WANT_SYNCED};
 use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::format::footer::{self, Row};
+use crate::index::Location;
 use crate::segment::tail::Queued;
 use crate::segment::{Segment, Stream, Summary, summarize};
-use crate::index::Location;
 use crate::types::RecordKind;
 
 /// What to do next for the oldest segment with bytes to write.
@@ -58,7 +58,8 @@ impl Log {
                 }
                 Step::Rest { dirty } => {
                     goal = None;
-                    due = if dirty { due.or_else(|| Some(Instant::now() + self.config.flush_interval())) } else { None };
+                    due =
+                        if dirty { due.or_else(|| Some(Instant::now() + self.config.flush_interval())) } else { None };
                     self.rest(stream, due).await;
                     continue;
                 }
@@ -200,8 +201,7 @@ impl Log {
 
     /// An entry was lost. If an older copy may be on disk, a marker is owed for it.
     fn lose(&self, slot: u16, row: &Row) {
-        let location =
-            Location { slot, offset_units: row.offset_units, class: row.class.bits() };
+        let location = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
         if let Some(found) = self.forget(row.digest, location) {
             self.counters.entries_lost.add_one();
             if found.older {

@@ -51,11 +51,8 @@ impl<P: Clone> Bounded<P> {
     /// Room for `capacity_bytes`, split evenly over 1 to 16 shards of 8 MiB at least; 0 admits nothing.
     pub fn new(capacity_bytes: u64) -> Self {
         let shards = (capacity_bytes / MIN_SHARD_BYTES).clamp(1, MAX_SHARDS);
-        let shard = |_| Shard {
-            sieve: Mutex::new(Sieve::new()),
-            used_bytes: AtomicU64::new(0),
-            len: AtomicU64::new(0),
-        };
+        let shard =
+            |_| Shard { sieve: Mutex::new(Sieve::new()), used_bytes: AtomicU64::new(0), len: AtomicU64::new(0) };
         Self { shards: (0..shards).map(shard).collect(), shard_bytes: capacity_bytes / shards }
     }
 

@@ -37,7 +37,6 @@ impl Stream {
     pub const ALL: [Stream; 3] = [Stream::New, Stream::Reinserted, Stream::ShortLived];
 }
 
-
 /// No part of the segment was lost.
 const NOTHING_LOST: u64 = u64::MAX;
 

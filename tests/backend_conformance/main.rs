@@ -49,6 +49,8 @@ macro_rules! contract_with_a_system {
     };
 }
 
+// A backend joins with one module: a `make` and its contract. The simulated disk takes `contract!()`.
+
 mod tokio_fs {
     fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
         Ok(std::sync::Arc::new(esker::backend::tokio_fs::TokioFs))
