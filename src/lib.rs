@@ -107,6 +107,7 @@ mod segment;
 mod stats;
 mod types;
 
+pub use api::inspect;
 pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReason, SetOptions, SetOutcome, Source};
 pub use config::Config;
 pub use error::{Error, Result};
