@@ -87,8 +87,7 @@ impl Engine {
             return Ok(());
         }
         let key = digest.0.to_le_bytes();
-        let horizon = self.segments.newest_id().0.to_le_bytes();
-        let marker = Entry::marker(digest, &key, &horizon, self.clock.now());
+        let marker = Entry::marker(digest, &key, self.clock.now());
         match self.log.append(Stream::New, &marker, Order::Bury(location), false).await? {
             Ok(_) => self.counters.markers_written.add_one(),
             Err(_) => {

@@ -11,7 +11,6 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backend::{OpenMode, WriteBuf, exact};
-use crate::entry::RefuseReason;
 use crate::error::Result;
 use crate::format::footer::Row;
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
@@ -62,6 +61,13 @@ impl Evictor {
     /// # Errors
     /// `Closed`.
     pub async fn evict(&self, count: usize) -> Result<usize> {
+        self.log.set_evicting(true);
+        let evicted = self.evict_and_free(count).await;
+        self.log.set_evicting(false);
+        evicted
+    }
+
+    async fn evict_and_free(&self, count: usize) -> Result<usize> {
         let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
         let mut needs_sync = false;
         while victims.len() < count {
@@ -74,24 +80,20 @@ impl Evictor {
             needs_sync |= self.unload(&victim, reason).await?;
             victims.push((victim, reason));
         }
-        if needs_sync {
-            // A failing disk loses entries, and says so itself.
-            let _ = self.log.settle(Durability::Synced).await;
+        // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
+        if self.log.owes() || (needs_sync && self.log.settle(Durability::Synced).await.is_err()) {
+            return Ok(0);
         }
         // Only now, and all at once: none of them relied on another one being gone.
         let mut freeing = JoinSet::new();
-        for (victim, _) in &victims {
-            self.log.segments.retire(victim.slot);
-            freeing.spawn(free(self.log.clone(), victim.clone()));
+        for (victim, reason) in victims {
+            freeing.spawn(free(self.log.clone(), victim, reason));
         }
-        while freeing.join_next().await.is_some() {}
-        for (_, reason) in &victims {
-            self.log.counters.segments_evicted.add_one();
-            if *reason == Reason::Expired {
-                self.log.counters.segments_expired.add_one();
-            }
+        let mut freed = 0;
+        while let Some(one) = freeing.join_next().await {
+            freed += usize::from(one.unwrap_or(false));
         }
-        Ok(victims.len())
+        Ok(freed)
     }
 
     /// Moves or forgets everything in a segment. Whether that must be synced before the file is freed.
@@ -110,7 +112,7 @@ impl Evictor {
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
     async fn rows(&self, victim: &Segment) -> io::Result<Vec<Row>> {
         if victim.is_lost(u64::MAX) {
-            return Ok(std::mem::take(&mut victim.tail.lock().rows));
+            return Ok(victim.tail.lock().rows.clone());
         }
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
@@ -220,36 +222,26 @@ impl Evictor {
 
     async fn leave_marker(&self, row: &Row, horizon: SegmentId) -> Result<()> {
         let key = row.digest.0.to_le_bytes();
-        let value = horizon.0.to_le_bytes();
-        let entry = Entry::marker(row.digest, &key, &value, self.log.clock.now());
-        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence), true).await?;
+        let entry = Entry::marker(row.digest, &key, self.log.clock.now());
+        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await?;
         match left {
             Ok(_) => self.log.counters.markers_written.add_one(),
             Err(_) => self.log.owe_marker(row.digest, row.sequence),
         }
         Ok(())
     }
-
-    /// Pays the markers that a failing disk kept from being written.
-    async fn pay_markers(&self) -> Result<()> {
-        for (digest, sequence) in self.log.take_owed() {
-            let key = digest.0.to_le_bytes();
-            let value = self.log.segments.newest_id().0.to_le_bytes();
-            let entry = Entry::marker(digest, &key, &value, self.log.clock.now());
-            match self.log.append(Stream::New, &entry, Order::Marker(sequence), false).await? {
-                Ok(_) => self.log.counters.markers_written.add_one(),
-                Err(RefuseReason::TooLarge) => {}
-                Err(_) => self.log.owe_marker(digest, sequence),
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Gives the victim's file back: free, or removed if there are more files than the capacity holds.
-async fn free(log: Arc<Log>, victim: Arc<Segment>) {
+/// Gives the victim's file back: free, or removed if there are more files than the capacity holds. Whether it could.
+async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
     if let Err(error) = mark_free(&log, &victim).await {
-        tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file");
+        tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file; it is tried again");
+        return false;
+    }
+    log.segments.retire(victim.slot);
+    log.counters.segments_evicted.add_one();
+    if reason == Reason::Expired {
+        log.counters.segments_expired.add_one();
     }
     if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
         let _ = log.backend.sync_dir(log.segments.dir()).await;
@@ -257,6 +249,7 @@ async fn free(log: Arc<Log>, victim: Arc<Segment>) {
     } else {
         log.segments.set_free(victim.slot);
     }
+    true
 }
 
 /// Says on disk that the file holds nothing, so that nothing in it comes back.

@@ -201,15 +201,15 @@ impl Log {
         self.sealed(stream, segment, kept);
     }
 
-    /// An entry was lost. If an older copy may be on disk, a marker is owed for it.
+    /// A record was lost.
     fn lose(&self, slot: u16, row: &Row) {
         let location = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
-        if let Some(found) = self.forget(row.digest, location) {
+        let is_lost = self.forget(row.digest, location).is_some();
+        if is_lost {
             self.counters.entries_lost.add_one();
-            if found.older {
-                self.owe_marker(row.digest, row.sequence);
-            }
-        } else if row.kind != RecordKind::Put {
+        }
+        // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
+        if is_lost || row.kind != RecordKind::Put {
             self.owe_marker(row.digest, row.sequence);
         }
     }
