@@ -104,13 +104,14 @@ impl Config {
     /// `InvalidConfig`, naming the option and what works.
     pub fn validate(&self) -> Result<()> {
         let bad = |text: String| Err(Error::InvalidConfig(text));
-        if let Some(len) = self.segment_len_bytes {
-            if !(MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(&len) || len % BLOCK_BYTES != 0 {
-                return bad(format!(
-                    "segment_len_bytes is {len}; it must be a multiple of {BLOCK_BYTES} between \
-                     {MIN_SEGMENT_LEN_BYTES} and {MAX_SEGMENT_LEN_BYTES}"
-                ));
-            }
+        let is_segment_len = |len: &u64| {
+            (MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(len) && len.is_multiple_of(BLOCK_BYTES)
+        };
+        if let Some(len) = self.segment_len_bytes.filter(|len| !is_segment_len(len)) {
+            return bad(format!(
+                "segment_len_bytes is {len}; it must be a multiple of {BLOCK_BYTES} between {MIN_SEGMENT_LEN_BYTES} \
+                 and {MAX_SEGMENT_LEN_BYTES}"
+            ));
         }
         let len = self.chosen_segment_len_bytes();
         self.validate_capacity(len)?;

@@ -1,4 +1,90 @@
-//! Esker: a persistent, log-structured segment cache.
+//! Esker: a persistent cache that a service embeds. Entries are appended as checked records into a few large segment
+//! files; a small index in memory says where each key's newest record is, and is rebuilt from the segments at start.
+//!
+//! > **A cache may forget, but it must never lie.**
+//!
+//! ```no_run
+//! # async fn example(body: Vec<u8>, meta: Vec<u8>) -> Result<(), esker::Error> {
+//! use std::time::Duration;
+//! use esker::{Cache, DiskCache, Durability, SetOptions, SetOutcome};
+//!
+//! let cache: DiskCache = DiskCache::builder("/var/cache/app")
+//!     .capacity_bytes(10 << 30)          // everything counted
+//!     .segment_len_bytes(64 << 20)       // the default at this capacity
+//!     .memory_bytes(0)                   // hot tier; 0 = none
+//!     .backend(esker::BackendKind::Auto) // Auto | Uring | TokioUring | TokioFs
+//!     .open().await?;
+//!
+//! let outcome: SetOutcome = cache.set(b"key", b"value".to_vec()).await?;       // impl AsRef<[u8]>, impl Into<Bytes>
+//! cache.set_with(b"k2", body, SetOptions::new().ttl(Duration::from_secs(60)).metadata(meta).durability(Durability::Synced)).await?;
+//! if let Some(hit) = cache.get(b"key").await? {
+//!     let bytes: &bytes::Bytes = hit.value();                                   // also metadata(), age(), expires_at(), source()
+//! }
+//! let existed: bool = cache.delete(b"key").await?;
+//! cache.contains(b"key").await?; cache.clear().await?; cache.flush().await?; cache.sync().await?;
+//! let stats = cache.stats();                                                    // serde::Serialize
+//! let report = cache.recovery_report();                                         // serde::Serialize
+//! cache.close().await?;                                                         // dropping without close loses nothing that was Written
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Promises
+//!
+//! Tests name the number that they prove.
+//!
+//! - **P1 Truth.** `get` returns the bytes of the newest accepted write of exactly that key, or a miss. Bounds, then
+//!   CRC, then the full key are checked on everything that comes from disk. A damaged record is a miss and a counted,
+//!   explained drop; never an error storm, never a panic.
+//! - **P2 No resurrection.** An overwritten, deleted, expired or cleared value is never served again: not after a
+//!   newer write was refused, dropped or failed; not after eviction, reinsertion, restart or crash; not when the clock
+//!   steps back. After a crash a key may return a version no older than its last durable one, or a miss; a durable
+//!   delete or clear stays done.
+//! - **P3 A write has an outcome.** `set` says what happened: stored, and how durably; or refused, and why. There is no
+//!   silent drop. While the pipeline is full the writer waits; `try_set` says `Busy` instead.
+//! - **P4 Three durabilities, by name.** [`Durability::Buffered`]: accepted, readable at once, written out within a
+//!   bounded time. [`Durability::Written`]: in the kernel, so it survives the death of the process.
+//!   [`Durability::Synced`]: on the device, so it survives power loss. After a crash each log is a prefix: if a later
+//!   record of a log survived, so did all earlier ones of that log, damage to the medium aside.
+//! - **P5 Bounded.** Disk use never passes the capacity, everything counted: headers, padding, footers, the segment
+//!   that is being drained. Memory never passes what was configured plus a stated number of bytes an entry. Every
+//!   queue has a limit.
+//! - **P6 Nobody waits for nothing.** No runtime thread blocks on the disk. A reader never waits for eviction, sealing
+//!   or recovery of another segment.
+//! - **P7 Recovery is quick, honest, and never destroys.** It reads footers, not values, of sealed segments, and scans
+//!   only what was not sealed. A damaged place costs the records that it touched, not the rest of the segment.
+//!   [`RecoveryReport`] says what was kept, what was dropped, and why. A directory of a newer format, or that is not
+//!   ours, is refused and left alone.
+//! - **P8 I/O in flight owns what it needs.** Buffer and file belong to an operation until the kernel answers: dropping
+//!   a future is always safe. Short reads and writes, EINTR and the signs of errno are handled in one place.
+//!
+//! # Floors
+//!
+//! A module imports only from lower floors, and siblings do not meet; `tests/architecture.rs` holds this.
+//!
+//! | floor | modules | what they are |
+//! |---|---|---|
+//! | 0 ground | `types` `error` `clock` `stats` `entry` `config` | words and values; no I/O, no async |
+//! | 1 bytes | `format` | pure functions over bytes, and their specification |
+//! | 1 disk | [`backend`] | moves owned buffers; knows no format |
+//! | 2 places | `segment` `index` `memory` `catalog` | where data rests |
+//! | 3 paths | `log` `read` | the only way in, the only way out |
+//! | 4 upkeep | `recover` `evict` | from directory to index; room ahead of need |
+//! | 5 engine | `engine` | the only crossroads: each of set, get, delete fits one screen |
+//! | 6 face | `api` | what the user holds |
+//!
+//! ```text
+//! set     api → engine ─ log (segment → format → backend) ⇒ location ─ index      bytes first, index second
+//! get     api → engine ─ index (unknown, known expired: a miss, no disk) ─ read (segment → backend → format) ─ same key?
+//! delete  the same append with another record kind
+//! evict   policy picks from summaries → scan → does the index still point here, and is it worth it? append : forget
+//! recover footers, else scan → index in sequence order → report
+//! ```
+//!
+//! # Features
+//!
+//! `io-uring` (default): the backend `Uring`. `tokio-uring`: the backend `TokioUring`. Without either, a build on tokio
+//! alone. Where a ring is refused, [`BackendKind::Auto`] falls back to `TokioFs`.
 
 mod api;
 pub mod backend;
@@ -21,8 +107,14 @@ mod segment;
 mod stats;
 mod types;
 
+pub use api::inspect;
 pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReason, SetOptions, SetOutcome, Source};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryReport, Stats};
 pub use types::{BackendKind, Digest, Durability, Millis, RecordKind, SegmentId, Sequence};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/configuration.md")]
+struct Pages;

@@ -15,10 +15,10 @@ use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{self, FooterDefect, Row};
+use crate::format::length::class_bytes;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Change, Index, Location};
-use crate::log::append::class_bytes;
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, SegmentSet, Summary};
 use crate::stats::RecoveryReport;
@@ -182,7 +182,7 @@ async fn examine(
     let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     let len = file.len().await.map_err(failed)?;
     let is_whole = len == manifest.segment_len_bytes;
-    let head = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
+    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
     let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
     let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
     let header = match SegmentHeader::decode(&head) {

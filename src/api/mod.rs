@@ -2,6 +2,7 @@
 
 mod builder;
 mod cache;
+pub mod inspect;
 mod memory_cache;
 
 pub use crate::entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};

@@ -3,14 +3,21 @@
 use std::io;
 
 use super::{DiskFile, WriteBuf};
+use crate::types::BLOCK_BYTES;
 
 /// Reads exactly `len` bytes at `offset`. `UnexpectedEof` if the file ends before.
 pub async fn read_exact_at(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let all = read_up_to(file, offset, len).await?;
+    if all.len() < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(all) }
+}
+
+/// Reads up to `len` bytes at `offset`, fewer only at the end of the file.
+pub async fn read_up_to(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut all = read_some(file, offset, len).await?;
     while all.len() < len {
         let more = read_some(file, offset + all.len() as u64, len - all.len()).await?;
         if more.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            break;
         }
         all.extend_from_slice(&more);
     }
@@ -30,8 +37,13 @@ async fn read_some(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<V
 pub async fn write_all_at(file: &dyn DiskFile, mut offset: u64, mut buf: WriteBuf) -> io::Result<()> {
     while !buf.is_empty() {
         match file.write_at(offset, buf.clone()).await {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
+                // A direct write must go on at a whole block; what came behind the last one is written again.
+                let is_direct = offset.is_multiple_of(BLOCK_BYTES) && (buf.len() as u64).is_multiple_of(BLOCK_BYTES);
+                let n = if is_direct { n - n % BLOCK_BYTES as usize } else { n };
+                if n == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
                 offset += n as u64;
                 buf.advance(n);
             }

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::log::append::class_bytes;
+use crate::format::length::class_bytes;
 
 impl Engine {
     /// Removes every entry, durably: the manifest says up to which sequence nothing is served any more.

@@ -38,7 +38,7 @@ impl Engine {
             let found = if counts { self.index.lookup_hit(digest) } else { self.index.lookup(digest) };
             let Some(Found { location, .. }) = found else { return missed(&self.counters.misses_unknown) };
             let now = self.clock.now();
-            if let Some(hit) = self.from_memory(digest, location, key, now) {
+            if let Some(hit) = self.in_memory(digest, location, key, now) {
                 if counts {
                     self.counters.hits_memory.add_one();
                 }
@@ -100,7 +100,7 @@ impl Engine {
         Ok(())
     }
 
-    fn from_memory(&self, digest: Digest, location: Location, key: &[u8], now: Millis) -> Option<Hit> {
+    fn in_memory(&self, digest: Digest, location: Location, key: &[u8], now: Millis) -> Option<Hit> {
         let item = self.memory.as_ref()?.get(digest, self.tag(location)?, key)?;
         if item.expires.is_some_and(|at| at <= now) {
             return None;

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn picks_expired_then_dead_then_oldest() {
         let never = u32::MAX;
-        let table: &[(&[Candidate], Option<(u64, Reason)>)] = &[
+        type Case<'a> = (&'a [Candidate], Option<(u64, Reason)>);
+        let table: &[Case<'_>] = &[
             (&[], None),
             (&[candidate(2, 1, never, 0), candidate(1, 1, never, 0)], Some((1, Reason::Oldest))),
             (&[candidate(1, 1, never, 0), candidate(2, 0, never, 0)], Some((2, Reason::Dead))),

@@ -12,8 +12,7 @@
 //! |---|---|
 //! | `MANIFEST` | what the directory is: 256 bytes, replaced as a whole by renaming `MANIFEST.tmp` |
 //! | `LOCK` | empty; who holds its lock uses the directory |
-//! | `seg-<id>.esk` | a segment; the id is 16 lower-case hexadecimal digits |
-//! | `free-<n>.esk` | a file of a segment's length that waits to be used again; its content means nothing |
+//! | `seg-<slot>.esk` | a segment file; the slot is 4 lower-case hexadecimal digits. It is used again and again under this name: the header says which segment it is now, or that it is free |
 //!
 //! # Manifest (256 bytes)
 //!
@@ -61,7 +60,7 @@
 //! | 24 | 8 | segment length in bytes, as in the manifest |
 //! | 32 | 6 | created |
 //! | 38 | 2 | zero |
-//! | 40 | 1 | append stream: 0 new entries, 1 reinserted ones, 2 short-lived ones |
+//! | 40 | 1 | append stream: 0 new entries, 1 reinserted ones, 2 short-lived ones; 255: the file is free, nothing in it counts |
 //! | 41 | 3 | zero |
 //! | 44 | 8 | directory id, as in the manifest |
 //! | 52 | 8 | zero |
@@ -71,7 +70,7 @@
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
-//! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad; 0: nothing was written here |
+//! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad, 6 marker; 0: nothing was written here |
 //! | 1 | 1 | flags: 0. A reader refuses a record with a flag that it does not know |
 //! | 2 | 2 | length of the key, less one: 1 to 65,536 bytes |
 //! | 4 | 2 | length of the metadata |
@@ -92,6 +91,11 @@
 //! bytes. Classes 0 to 127 are as many units; class `c` from 128 to 1,344 is `(64 + c % 64) << (c / 64 - 1)` units. A
 //! record of 128 units or more is thereby padded by less than 1/64. The longest record has 2^30 bytes. A reader
 //! need not check the padding.
+//!
+//! **Delete and marker.** Both say that everything older of the key is dead. The value is 8 bytes: the newest segment id
+//! when it was first written. What it covers stands in no younger segment, so eviction carries it on, value and
+//! sequence unchanged, only while a segment with that id or a smaller one remains. A delete has the user's key. A marker
+//! is left where the key is not at hand: its key is the 8 bytes of the digest.
 //!
 //! **Pad.** Filler up to the end of a block of 4,096 bytes. The key field, the metadata length, created, expires and the
 //! value CRC are 0, and there is no key: the header CRC covers bytes 0 to 31 alone. The value is what stands behind
@@ -129,7 +133,7 @@
 //! | 0 | 8 | digest of the key |
 //! | 8 | 6 | sequence |
 //! | 14 | 4 | offset of the record in the file, in units of 16 bytes |
-//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4); bits 14 and 15: zero |
+//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4, or 6); bits 14 and 15: zero |
 //! | 20 | 4 | expires, in *seconds*, rounded up; 0: never; 2^32 - 1: not before then |
 //!
 //! The digest is the first eight bytes of SHA-256 over the manifest's seed and the key. It finds a record; the key in

@@ -1,12 +1,13 @@
-//! The index: where each key's newest record is, in ten bytes an entry and hashbrown's byte of tag.
+//! The index: where each key's newest record is, in eleven bytes an entry and hashbrown's byte of tag.
 //!
 //! The unit of the index is the digest, not the key: of the 64 bits of a [`Digest`] the choice of the shard, the choice
-//! of the sub-table and the 28 bits in the slot tell entries apart, 33 bits and log2(shards) together (38 with 32
-//! shards). Two keys whose digests agree in all of these share one slot: the newer one wins and the older is forgotten,
-//! a miss. Who reads a record compares its key (DESIGN.md, trap 14).
+//! of the sub-table and the 36 bits in the slot tell entries apart, 41 bits and log2(shards) together (46 with 32
+//! shards: of ten million keys one pair meets, or none). Two keys whose digests agree in all of these share one slot: the newer one wins and the older is forgotten,
+//! a miss: with 32 shards and 50 million entries one in 10,000, with one shard three in 1,000. Who reads a record
+//! compares its key (DESIGN.md, trap 14).
 //!
-//! A hash table that doubles swings between 12.6 and 25 bytes an entry. So a shard holds 32 sub-tables whose shares of
-//! the hash range grow by the factor 2^(1/32): they double one after the other, and the index as a whole stays near 18
+//! A hash table that doubles swings between 13.7 and 27 bytes an entry. So a shard holds 32 sub-tables whose shares of
+//! the hash range grow by the factor 2^(1/32): they double one after the other, and the index as a whole stays near 20
 //! bytes an entry at every count.
 
 mod slot;
@@ -26,7 +27,7 @@ use table::Table;
 const TABLES: usize = 32;
 /// Bits of the digest that choose shard and sub-table: those that the slot does not keep.
 const ROUTE_BITS: u32 = u64::BITS - HASH_BITS;
-/// Most shards: the product of the route bits and the number of shards must fit 64 bits, and then some.
+/// Most shards; more would be overhead only.
 const MAX_SHARDS: usize = 1024;
 
 /// Where a record is.
@@ -65,7 +66,7 @@ pub enum Change {
 /// The index. Every operation on one digest is atomic; none blocks for longer than the resize of one sub-table.
 pub struct Index {
     shards: Box<[Shard]>,
-    /// Where sub-table i + 1 begins within a shard's range of 2^36.
+    /// Where sub-table i + 1 begins within a shard's range of 2^28.
     bounds: [u64; TABLES - 1],
 }
 
@@ -82,7 +83,7 @@ struct Shard {
 struct Route {
     shard: usize,
     table: usize,
-    hash: u32,
+    hash: u64,
 }
 
 /// A locked sub-table, and the counts that must follow it.
@@ -90,7 +91,7 @@ struct Locked<'a> {
     shard: &'a Shard,
     tables: MutexGuard<'a, [Table; TABLES]>,
     table: usize,
-    hash: u32,
+    hash: u64,
 }
 
 impl Index {
@@ -194,7 +195,7 @@ impl Index {
         Route {
             shard: (scaled >> ROUTE_BITS) as usize,
             table: self.bounds.partition_point(|bound| *bound <= rest),
-            hash: (d.0 & ((1 << HASH_BITS) - 1)) as u32,
+            hash: d.0 & ((1 << HASH_BITS) - 1),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Log, Ticket};
 use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
 use crate::format::footer::{self, Row};
-use crate::format::length::LengthClass;
+use crate::format::length::{LengthClass, class_bytes};
 use crate::format::record::{self, Header};
 use crate::index::{Change, Found, Location};
 use crate::segment::Stream;
@@ -237,9 +237,4 @@ impl Log {
         self.segments.sub_live(location.slot, class_bytes(location.class));
         Some(found)
     }
-}
-
-/// The length that the class bits of a location stand for.
-pub fn class_bytes(class: u16) -> u64 {
-    LengthClass::from_bits(class).map_or(0, LengthClass::len_bytes)
 }

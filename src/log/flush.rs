@@ -116,7 +116,10 @@ impl Log {
         exact::write_all_at(&*file, queued.start, queued.buf).await.map_err(|e| (segment.clone(), e))?;
         self.counters.bytes_written.add(len);
         segment.set_written(queued.start + len);
-        segment.tail.lock().written();
+        let mut tail = segment.tail.lock();
+        tail.written();
+        self.counters.bytes_padded.add(std::mem::take(&mut tail.padded_bytes));
+        drop(tail);
         self.budget.add_permits(queued.debit as usize);
         Ok(())
     }
@@ -133,7 +136,6 @@ impl Log {
         let failed = |e: io::Error| (segment.clone(), e);
         let (rows, data_end, newest) = {
             let mut tail = segment.tail.lock();
-            self.counters.bytes_padded.add(std::mem::take(&mut tail.padded_bytes));
             (std::mem::take(&mut tail.rows), tail.end(), tail.newest)
         };
         if segment.written() > 0 && !segment.is_lost(u64::MAX) {

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::backend::{DiskFile, exact};
+use crate::backend::DiskFile;
+use crate::backend::exact::read_up_to;
 use crate::format::digest::digest;
 use crate::format::footer::{self, Row};
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
@@ -53,17 +54,56 @@ pub struct Scanned {
     pub bytes_read: u64,
 }
 
+/// What a walk came by, for whoever looks on.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// A record, a pad too.
+    Record {
+        /// Where it starts.
+        offset: u64,
+        /// Its header, checked.
+        header: Header,
+        /// Its key.
+        key: &'a [u8],
+        /// Its value as it stands there; not to be trusted with a defect.
+        value: &'a [u8],
+        /// Its row, none for a pad; a marker if there is a defect.
+        row: Option<Row>,
+        /// What is wrong with metadata or value.
+        defect: Option<Defect>,
+    },
+    /// A place that holds no record. What follows the last record counts only if something was written there.
+    Hole {
+        /// Where it starts and what is wrong there.
+        damage: Damage,
+        /// Where it ends: at the next record, or where the walk ended.
+        end: u64,
+    },
+}
+
 /// Walks the records of `file`.
 ///
 /// # Errors
 /// The disk's.
 pub async fn scan(file: &dyn DiskFile, scope: Scope<'_>) -> io::Result<Scanned> {
+    walk(file, scope, &mut |_| {}).await
+}
+
+/// As [`scan`], and shows `look` every record and every hole in their order.
+///
+/// # Errors
+/// The disk's.
+pub async fn walk(
+    file: &dyn DiskFile,
+    scope: Scope<'_>,
+    look: &mut (dyn FnMut(Seen<'_>) + Send),
+) -> io::Result<Scanned> {
     let mut window = Window { start: 0, bytes: Vec::new(), bytes_read: 0 };
     let mut found = Scanned { data_end: DATA_START, ..Scanned::default() };
     let mut at = DATA_START;
     let mut hole: Option<Damage> = None;
     while at + HEADER_BYTES as u64 <= scope.end {
-        match next(file, &mut window, scope, at).await? {
+        match next(file, &mut window, scope, at, hole, look).await? {
             Ok(Place::Gap(len)) => at += len,
             Ok(Place::Record { header, row, defect }) => {
                 if let Some(damage) = hole.take() {
@@ -86,7 +126,10 @@ pub async fn scan(file: &dyn DiskFile, scope: Scope<'_>) -> io::Result<Scanned> 
         }
     }
     // What follows the last record is a hole only if something was written there.
-    found.damage.extend(hole.filter(|d| d.defect != Defect::Zero));
+    if let Some(damage) = hole.filter(|d| d.defect != Defect::Zero) {
+        look(Seen::Hole { damage, end: scope.end });
+        found.damage.push(damage);
+    }
     found.bytes_read = window.bytes_read;
     Ok(found)
 }
@@ -101,6 +144,8 @@ async fn next(
     window: &mut Window,
     scope: Scope<'_>,
     at: u64,
+    hole: Option<Damage>,
+    look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Result<Place, Defect>> {
     let head = window.get(file, at, HEADER_BYTES + MAX_KEY_BYTES, scope.end).await?;
     if let Some(gap) = record::gap_bytes(head, at) {
@@ -114,10 +159,17 @@ async fn next(
     if at + len > scope.end {
         return Ok(Err(Defect::Bounds));
     }
-    let Some(class) = header.class() else { return Ok(Ok(Place::Record { header, row: None, defect: None })) };
+    if let Some(damage) = hole {
+        look(Seen::Hole { damage, end: at });
+    }
+    let Some(class) = header.class() else {
+        look(Seen::Record { offset: at, header, key: &[], value: &[], row: None, defect: None });
+        return Ok(Ok(Place::Record { header, row: None, defect: None }));
+    };
     let bytes = window.get(file, at, len as usize, scope.end).await?;
     let defect = record::decode(bytes, scope.segment, at).err();
-    let key = bytes.get(record::parts(&header).0).unwrap_or_default();
+    let (key, _, value) = record::parts(&header);
+    let (key, value) = (bytes.get(key).unwrap_or_default(), bytes.get(value).unwrap_or_default());
     let row = Row {
         digest: key_digest(header.kind, key, scope.seed),
         sequence: header.sequence,
@@ -126,6 +178,7 @@ async fn next(
         kind: if defect.is_some() { RecordKind::Marker } else { header.kind },
         expires_s: footer::expires_seconds(header.expires),
     };
+    look(Seen::Record { offset: at, header, key, value, row: Some(row), defect });
     Ok(Ok(Place::Record { header, row: Some(row), defect }))
 }
 
@@ -158,17 +211,6 @@ impl Window {
         let from = (at - self.start) as usize;
         let until = (from + len).min(self.bytes.len());
         Ok(self.bytes.get(from..until).unwrap_or_default())
-    }
-}
-
-/// Reads `len` bytes, fewer only at the end of the file.
-async fn read_up_to(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
-    match exact::read_exact_at(file, at, len).await {
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            let there = file.len().await?.saturating_sub(at).min(len as u64);
-            exact::read_exact_at(file, at, there as usize).await
-        }
-        other => other,
     }
 }
 

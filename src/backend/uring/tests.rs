@@ -65,6 +65,28 @@ fn the_thread_finishes_what_is_in_flight_before_it_ends() {
 }
 
 #[test]
+fn the_thread_ends_though_the_handle_goes_while_it_is_answering() {
+    for _ in 0..100 {
+        let Some(handle) = handle() else { return };
+        let file = Arc::new(OsFile { read: File::open("/proc/self/stat").unwrap(), write: None });
+        let mut answers: Vec<_> = (0..200)
+            .map(|_| {
+                let (job, answer) = read_job(&file);
+                handle.submit(job);
+                answer
+            })
+            .collect();
+        let ended = handle.thread_ended();
+        // Not asleep while we wait: the answers to the others are still being given.
+        while matches!(answers[100].try_recv(), Err(TryRecvError::Empty)) {
+            std::hint::spin_loop();
+        }
+        drop(handle);
+        wait_until(ended);
+    }
+}
+
+#[test]
 fn a_sleeping_thread_hears_every_submission() {
     let Some(handle) = handle() else { return };
     for round in 0..2000 {

@@ -1,0 +1,182 @@
+//! One segment file, read as recovery reads it, but without its lock.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Inspector, SegmentState, unless_gone};
+use crate::backend::{DiskFile, OpenMode, exact};
+use crate::error::{Error, Result};
+use crate::format::file_name::segment_name;
+use crate::format::footer::{FooterDefect, Row};
+use crate::format::manifest::Manifest;
+use crate::format::record::{self, HEADER_BYTES};
+use crate::format::segment_header::{FREE_STREAM, HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::scan::{self, Damage, Scope, Seen};
+use crate::types::{MAX_KEY_BYTES, Millis};
+
+/// The stream whose records keep the creation times they had before they were moved.
+const REINSERTED: u8 = 1;
+
+/// What the header says of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// All zero: nothing was ever written.
+    Blank,
+    /// Not a header that can be used.
+    Damaged(HeaderDefect),
+    /// Of another directory.
+    Foreign(SegmentHeader),
+    /// Holds nothing any more.
+    Free(SegmentHeader),
+    /// Holds records.
+    Used(SegmentHeader),
+}
+
+impl Head {
+    /// What it decodes to, in a directory with this id.
+    pub fn of(bytes: &[u8], directory_id: Option<u64>) -> Self {
+        match SegmentHeader::decode(bytes) {
+            Err(_) if bytes.iter().all(|&b| b == 0) => Self::Blank,
+            Err(defect) => Self::Damaged(defect),
+            Ok(header) if directory_id.is_some_and(|id| id != header.directory_id) => Self::Foreign(header),
+            Ok(header) if header.stream == FREE_STREAM => Self::Free(header),
+            Ok(header) => Self::Used(header),
+        }
+    }
+
+    /// The header, if there is one.
+    pub fn header(&self) -> Option<&SegmentHeader> {
+        match self {
+            Self::Blank | Self::Damaged(_) => None,
+            Self::Foreign(header) | Self::Free(header) | Self::Used(header) => Some(header),
+        }
+    }
+}
+
+/// What was found in a file.
+#[derive(Debug)]
+pub struct Examined {
+    /// The file's name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len_bytes: u64,
+    /// Its header.
+    pub head: Head,
+    /// What it is.
+    pub state: SegmentState,
+    /// One row a record.
+    pub rows: Vec<Row>,
+    /// Damaged places.
+    pub damage: Vec<Damage>,
+    /// Whether damage hides which keys were there.
+    pub hides_keys: bool,
+    /// When its first record was made, if its records are in the order of time.
+    pub oldest: Option<Millis>,
+    /// When its newest record was made.
+    pub newest: Option<Millis>,
+    /// What is wrong with its header or its footer.
+    pub defect: Option<String>,
+}
+
+/// The first 64 bytes of a file, fewer where it ends.
+pub async fn read_head(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let len = file.len().await?.min(SEGMENT_HEADER_BYTES as u64);
+    exact::read_exact_at(file, 0, len as usize).await
+}
+
+impl Inspector {
+    /// Opens the file of a slot; `None` if it is gone.
+    pub(super) async fn open_slot(&self, slot: u16) -> Result<Option<Arc<dyn DiskFile>>> {
+        let path = self.dir.join(segment_name(slot));
+        unless_gone(self.backend.open(&path, OpenMode::Read).await, "open", &path)
+    }
+
+    /// Looks at the file of a slot, once more if it changed meanwhile. `None` if it is gone.
+    pub(super) async fn examine(&self, manifest: &Manifest, slot: u16) -> Result<Option<Examined>> {
+        let path = self.dir.join(segment_name(slot));
+        for _ in 0..2 {
+            let Some(file) = self.open_slot(slot).await? else { return Ok(None) };
+            let found = examine_once(&*file, &path, manifest).await.map_err(Error::io("read", &path))?;
+            let after = read_head(&*file).await.map_err(Error::io("read", &path))?;
+            if Head::of(&after, Some(manifest.directory_id)) == found.head {
+                return Ok(Some(found));
+            }
+        }
+        let mut found = Examined::new(&path, 0, Head::Blank, SegmentState::Changing);
+        found.len_bytes = manifest.segment_len_bytes;
+        Ok(Some(found))
+    }
+}
+
+impl Examined {
+    fn new(path: &Path, len_bytes: u64, head: Head, state: SegmentState) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self {
+            name,
+            len_bytes,
+            head,
+            state,
+            rows: Vec::new(),
+            damage: Vec::new(),
+            hides_keys: false,
+            oldest: None,
+            newest: None,
+            defect: None,
+        }
+    }
+}
+
+async fn examine_once(file: &dyn DiskFile, path: &Path, manifest: &Manifest) -> io::Result<Examined> {
+    let len_bytes = file.len().await?;
+    let head = Head::of(&read_head(file).await?, Some(manifest.directory_id));
+    let empty = |state| Examined::new(path, len_bytes, head, state);
+    let header = match head {
+        Head::Blank | Head::Free(_) => return Ok(empty(SegmentState::Free)),
+        Head::Foreign(_) => return Ok(empty(SegmentState::Foreign)),
+        Head::Damaged(defect) => {
+            return Ok(Examined { defect: Some(defect.to_string()), ..empty(SegmentState::Damaged) });
+        }
+        Head::Used(header) => header,
+    };
+    match scan::read_footer(file, header.id, manifest.segment_len_bytes).await? {
+        Ok(footer) => {
+            let oldest = match footer.rows.first() {
+                Some(first) if header.stream != REINSERTED => created(file, &header, first).await?,
+                _ => None,
+            };
+            let newest = (!footer.rows.is_empty()).then_some(footer.trailer.newest);
+            Ok(Examined { rows: footer.rows, oldest, newest, ..empty(SegmentState::Sealed) })
+        }
+        Err(defect) => {
+            let state = SegmentState::of_footer(Some(defect));
+            // As recovery decides it: behind a damaged place of a complete segment there is more to find.
+            let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
+            let end = len_bytes.min(manifest.segment_len_bytes);
+            let scope = Scope { segment: header.id, end, seed: &manifest.seed, resync };
+            let mut oldest: Option<Millis> = None;
+            let mut look = |seen: Seen<'_>| {
+                if let Seen::Record { header, row: Some(_), .. } = seen {
+                    oldest = Some(oldest.map_or(header.created, |at| at.min(header.created)));
+                }
+            };
+            let scanned = scan::walk(file, scope, &mut look).await?;
+            let newest = (!scanned.rows.is_empty()).then_some(scanned.newest);
+            let defect = (state == SegmentState::Damaged).then(|| defect.to_string());
+            // What stands behind the last record is the footer, or the torn end of what was being written.
+            let damage = scanned.damage.into_iter().filter(|d| d.offset < scanned.data_end).collect();
+            let hides_keys = scanned.hides_keys;
+            Ok(Examined { rows: scanned.rows, damage, hides_keys, oldest, newest, defect, ..empty(state) })
+        }
+    }
+}
+
+/// When the record of this row was made; none if its header is damaged.
+async fn created(file: &dyn DiskFile, header: &SegmentHeader, row: &Row) -> io::Result<Option<Millis>> {
+    let len = row.len_bytes().min((HEADER_BYTES + MAX_KEY_BYTES) as u64) as usize;
+    match exact::read_exact_at(file, row.offset(), len).await {
+        Ok(bytes) => Ok(record::decode_header(&bytes, header.id, row.offset()).ok().map(|h| h.created)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
+}

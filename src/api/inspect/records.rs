@@ -1,0 +1,201 @@
+//! Every record of one segment file, in the order of the file.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::examine::{Head, read_head};
+use super::summary::stream_name;
+use super::{Inspector, SegmentState, escape};
+use crate::backend::{Backend, OpenMode};
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
+use crate::segment::scan::{self, Scope, Seen};
+use crate::types::RecordKind;
+
+/// A record, or a place that holds none.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordInfo {
+    /// Where it starts in the file, in bytes.
+    pub offset: u64,
+    /// `put`, `delete`, `chunk`, `head`, `pad`, `marker`; `hole` for a damaged place without a readable record.
+    pub kind: &'static str,
+    /// Bytes that it takes in the file.
+    pub len_bytes: u64,
+    /// Its sequence; none for a hole.
+    pub sequence: Option<u64>,
+    /// Digest of its key in hexadecimal; none for pads and holes, and without the directory's manifest.
+    pub digest: Option<String>,
+    /// Its key, escaped.
+    pub key: Option<String>,
+    /// Its key in hexadecimal.
+    pub key_hex: Option<String>,
+    /// Length of the key in bytes.
+    pub key_len: u32,
+    /// Length of the metadata in bytes.
+    pub metadata_len: u32,
+    /// Length of the value in bytes.
+    pub value_len: u32,
+    /// When it was set, in unix milliseconds.
+    pub created: Option<u64>,
+    /// When it expires, in unix milliseconds.
+    pub expires: Option<u64>,
+    /// What is wrong with it.
+    pub defect: Option<String>,
+}
+
+/// The segment whose records were listed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listing {
+    /// The segment's id; none if the header does not say, and then no record can be told from one of an earlier life.
+    pub id: Option<u64>,
+    /// What it is.
+    pub state: SegmentState,
+    /// What was appended to it.
+    pub stream: Option<&'static str>,
+    /// When it was begun, in unix milliseconds.
+    pub created: Option<u64>,
+    /// Length of the file in bytes.
+    pub len_bytes: u64,
+    /// End of the last record.
+    pub data_end: u64,
+    /// Records, pads and holes listed.
+    pub records: u64,
+    /// What is wrong with header or footer.
+    pub defect: Option<String>,
+}
+
+impl Inspector {
+    /// Shows `look` every record of a segment file. The manifest beside the file says how digests are made; without
+    /// one there are none. A free segment holds no records.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn records(
+        backend: &dyn Backend,
+        path: &Path,
+        look: &mut (dyn FnMut(RecordInfo) + Send),
+    ) -> Result<Listing> {
+        let failed = |e| Error::io("read", path)(e);
+        let file = backend.open(path, OpenMode::Read).await.map_err(Error::io("open", path))?;
+        let len_bytes = file.len().await.map_err(failed)?;
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let manifest = catalog::read_manifest(backend, dir).await.ok();
+        let head = Head::of(&read_head(&*file).await.map_err(failed)?, manifest.map(|m| m.directory_id));
+        let mut listing = Listing {
+            id: head.header().map(|h| h.id.0),
+            state: SegmentState::Free,
+            stream: head.header().and_then(|h| stream_name(h.stream)),
+            created: head.header().map(|h| h.created.0),
+            len_bytes,
+            data_end: 0,
+            records: 0,
+            defect: None,
+        };
+        let header = match head {
+            Head::Blank | Head::Free(_) => return Ok(listing),
+            Head::Damaged(defect) => {
+                listing.state = SegmentState::Damaged;
+                listing.defect = Some(defect.to_string());
+                return Ok(listing);
+            }
+            Head::Foreign(header) | Head::Used(header) => header,
+        };
+        let is_foreign = matches!(head, Head::Foreign(_));
+        // Another directory's seed says nothing of these keys.
+        let manifest = manifest.filter(|_| !is_foreign);
+        let segment_len_bytes = manifest.map_or(header.segment_len_bytes, |m| m.segment_len_bytes);
+        let footer = scan::read_footer(&*file, header.id, segment_len_bytes).await.map_err(failed)?;
+        listing.state = SegmentState::of_footer(footer.as_ref().err().copied());
+        listing.defect = match (&footer, listing.state) {
+            (Err(defect), SegmentState::Damaged) => Some(defect.to_string()),
+            _ => None,
+        };
+        if is_foreign {
+            listing.state = SegmentState::Foreign;
+        }
+        let end = footer.map_or(len_bytes.min(segment_len_bytes), |f| f.trailer.data_end);
+        let seed = manifest.map_or([0; 16], |m: Manifest| m.seed);
+        let scope = Scope { segment: header.id, end, seed: &seed, resync: true };
+        let mut count = 0;
+        // What follows the last record of an unsealed segment is no hole: held back until a record comes after it.
+        let mut held = None;
+        let is_open = listing.state == SegmentState::Open;
+        let mut each = |seen: Seen<'_>| {
+            let is_hole = matches!(seen, Seen::Hole { .. });
+            let info = describe(seen, manifest.is_some());
+            if let Some(hole) = held.take() {
+                count += 1;
+                look(hole);
+            }
+            if is_hole && is_open {
+                held = Some(info);
+            } else {
+                count += 1;
+                look(info);
+            }
+        };
+        let scanned = scan::walk(&*file, scope, &mut each).await.map_err(failed)?;
+        Ok(Listing { data_end: scanned.data_end, records: count, ..listing })
+    }
+}
+
+fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
+    match seen {
+        Seen::Hole { damage, end } => RecordInfo {
+            offset: damage.offset,
+            kind: "hole",
+            len_bytes: end.saturating_sub(damage.offset),
+            sequence: None,
+            digest: None,
+            key: None,
+            key_hex: None,
+            key_len: 0,
+            metadata_len: 0,
+            value_len: 0,
+            created: None,
+            expires: None,
+            defect: Some(damage.defect.to_string()),
+        },
+        Seen::Record { offset, header, key, row, defect, .. } => {
+            let is_pad = header.kind == RecordKind::Pad;
+            RecordInfo {
+                offset,
+                kind: kind_name(header.kind),
+                len_bytes: header.record_bytes(),
+                sequence: Some(header.sequence.0),
+                digest: row.filter(|_| has_seed).map(|row| format!("{:016x}", row.digest.0)),
+                key: (!is_pad).then(|| escape(key)),
+                key_hex: (!is_pad).then(|| hex(key)),
+                key_len: header.key_len,
+                metadata_len: u32::from(header.metadata_len),
+                value_len: header.value_len,
+                created: (!is_pad).then_some(header.created.0),
+                expires: header.expires.map(|at| at.0),
+                defect: defect.map(|d| d.to_string()),
+            }
+        }
+    }
+}
+
+/// The kind's name.
+pub(super) fn kind_name(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Put => "put",
+        RecordKind::Delete => "delete",
+        RecordKind::Chunk => "chunk",
+        RecordKind::Head => "head",
+        RecordKind::Pad => "pad",
+        RecordKind::Marker => "marker",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,267 @@
+//! One segment file, every byte of it.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::{Head, VerifyReport, read_head};
+use crate::backend::{DiskFile, exact};
+use crate::format::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES};
+use crate::format::manifest::Manifest;
+use crate::format::object::{ChunkKey, ObjectHead};
+use crate::format::segment_header::{DATA_START, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::scan::{self, Damage, Footer, Scanned, Scope, Seen};
+use crate::types::RecordKind;
+
+/// What was found in a file.
+pub struct Checked {
+    /// Its header.
+    pub head: Head,
+    /// Whether it has a whole footer: then nothing writes to it.
+    pub is_sealed: bool,
+    /// Findings.
+    pub report: VerifyReport,
+    /// The end of the file, if it is the footer of another segment.
+    pub strange_footer: Option<Vec<u8>>,
+}
+
+/// Where a file and its findings meet.
+struct Check<'a> {
+    file: &'a dyn DiskFile,
+    name: &'a str,
+    manifest: Option<&'a Manifest>,
+    len_bytes: u64,
+    segment_len_bytes: u64,
+    report: VerifyReport,
+}
+
+/// Checks a file.
+///
+/// # Errors
+/// The disk's.
+pub async fn check(file: &dyn DiskFile, name: &str, manifest: Option<&Manifest>) -> io::Result<Checked> {
+    let len_bytes = file.len().await?;
+    let head = Head::of(&read_head(file).await?, manifest.map(|m| m.directory_id));
+    let own_len = head.header().map_or(len_bytes, |h| h.segment_len_bytes);
+    let segment_len_bytes = manifest.map_or(own_len, |m| m.segment_len_bytes);
+    let report = VerifyReport::default();
+    let mut this = Check { file, name, manifest, len_bytes, segment_len_bytes, report };
+    let (is_sealed, strange_footer) = match &head {
+        Head::Blank => (this.blank().await?, None),
+        Head::Damaged(defect) => {
+            this.damage(0, format!("{defect}; the records of the segment are lost"));
+            (false, None)
+        }
+        Head::Foreign(_) => {
+            this.report.note(name, "belongs to another directory; the cache leaves it alone");
+            (true, None)
+        }
+        Head::Free(_) => (this.lengths().await?, None),
+        Head::Used(header) => {
+            this.lengths().await?;
+            if header.segment_len_bytes != segment_len_bytes {
+                this.damage(
+                    24,
+                    format!("the header says {} bytes, the manifest {segment_len_bytes}", header.segment_len_bytes),
+                );
+            }
+            this.used(header).await?
+        }
+    };
+    Ok(Checked { head, is_sealed, report: this.report, strange_footer })
+}
+
+impl Check<'_> {
+    fn damage(&mut self, offset: u64, what: impl Into<String>) {
+        self.report.damage(self.name, offset, what);
+    }
+
+    /// A file that was never written holds zeros; another whose header is zero has lost it.
+    async fn blank(&mut self) -> io::Result<bool> {
+        let first = self.first_byte(0, self.len_bytes).await?;
+        if let Some(offset) = first {
+            self.damage(0, format!("the header is zero, but there are data at {offset}; the records are lost"));
+        }
+        Ok(first.is_none())
+    }
+
+    /// Length of the file, and zeros behind the header.
+    async fn lengths(&mut self) -> io::Result<bool> {
+        let (len, want) = (self.len_bytes, self.segment_len_bytes);
+        if len < want {
+            self.damage(len, format!("the file ends here; a segment has {want} bytes"));
+        } else if len > want {
+            self.damage(want, format!("{} bytes too many; a segment has {want}", len - want));
+        }
+        if let Some(offset) = self.first_byte(SEGMENT_HEADER_BYTES as u64, DATA_START.min(len)).await? {
+            self.damage(offset, "not zero behind the segment header; no record is touched");
+        }
+        Ok(true)
+    }
+
+    /// Where the first byte other than zero is.
+    async fn first_byte(&mut self, from: u64, until: u64) -> io::Result<Option<u64>> {
+        const STEP_BYTES: u64 = 1 << 20;
+        let mut at = from;
+        while at < until {
+            let bytes = self.file.read_at(at, (until - at).min(STEP_BYTES) as usize).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            self.report.bytes_read += bytes.len() as u64;
+            if let Some(i) = bytes.iter().position(|&b| b != 0) {
+                return Ok(Some(at + i as u64));
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(None)
+    }
+
+    /// Records and footer. Whether it is sealed, and the end of the file if that is another segment's footer.
+    async fn used(&mut self, header: &SegmentHeader) -> io::Result<(bool, Option<Vec<u8>>)> {
+        let footer = scan::read_footer(self.file, header.id, self.segment_len_bytes).await?;
+        let whole = self.len_bytes.min(self.segment_len_bytes);
+        let end = footer.as_ref().map_or(whole, |f| f.trailer.data_end);
+        let seed = self.manifest.map_or([0; 16], |m| m.seed);
+        let scope = Scope { segment: header.id, end, seed: &seed, resync: true };
+        let mut objects = Vec::new();
+        let mut look = |seen: Seen<'_>| objects.extend(object_damage(seen));
+        let scanned = scan::walk(self.file, scope, &mut look).await?;
+        self.report.bytes_read += scanned.bytes_read;
+        let wrong = scanned.damage.iter().filter(|d| has_row(&scanned, d.offset)).count();
+        self.report.records += (scanned.rows.len() - wrong) as u64;
+        for (offset, what) in objects {
+            self.damage(offset, what);
+        }
+        match footer {
+            Ok(footer) => {
+                self.report.bytes_read += footer.bytes_read;
+                self.sealed(&scanned, &footer);
+                Ok((true, None))
+            }
+            Err(defect @ (FooterDefect::Magic | FooterDefect::OtherSegment)) => {
+                self.unsealed(&scanned);
+                self.lost_trailer(header, &scanned).await?;
+                let strange = defect == FooterDefect::OtherSegment;
+                Ok((false, if strange { Some(self.last_bytes().await?) } else { None }))
+            }
+            Err(defect) => {
+                for damage in scanned.damage.iter().filter(|d| d.offset < scanned.data_end) {
+                    self.record_damage(damage);
+                }
+                if defect != FooterDefect::Truncated {
+                    self.footer_damage(header, defect).await?;
+                }
+                Ok((false, None))
+            }
+        }
+    }
+
+    fn record_damage(&mut self, damage: &Damage) {
+        self.damage(damage.offset, format!("record: {}", damage.defect));
+    }
+
+    /// Every row has its record, and every record its row.
+    fn sealed(&mut self, scanned: &Scanned, footer: &Footer) {
+        for damage in &scanned.damage {
+            self.record_damage(damage);
+        }
+        let mut found: HashMap<u32, &Row> = scanned.rows.iter().map(|row| (row.offset_units, row)).collect();
+        let is_damaged = |row: &Row| scanned.damage.binary_search_by_key(&row.offset(), |d| d.offset).is_ok();
+        for row in &footer.rows {
+            match found.remove(&row.offset_units) {
+                None if !is_damaged(row) => {
+                    self.damage(row.offset(), "the footer has a record here, the segment does not");
+                }
+                Some(record) if !self.agrees(row, record) && !is_damaged(row) => {
+                    self.damage(row.offset(), "the footer's row says something else than the record");
+                }
+                _ => {}
+            }
+        }
+        for row in found.values() {
+            self.damage(row.offset(), "the footer has no row for the record here; it is not served");
+        }
+        if scanned.damage.is_empty() && scanned.newest != footer.trailer.newest {
+            let at = self.segment_len_bytes - TRAILER_BYTES as u64;
+            self.damage(at, "the footer's newest creation time is not that of the records");
+        }
+    }
+
+    fn agrees(&self, row: &Row, record: &Row) -> bool {
+        // Without the directory's seed digests cannot be made.
+        let digest = if self.manifest.is_some() { record.digest } else { row.digest };
+        *row == Row { digest, ..*record }
+    }
+
+    /// Between records of an unsealed segment there is no damage; behind the last whole one anything goes.
+    fn unsealed(&mut self, scanned: &Scanned) {
+        let last = scanned.rows.last().map_or(0, Row::offset);
+        for damage in scanned.damage.iter().filter(|d| d.offset < last) {
+            if !has_row(scanned, damage.offset) {
+                let cost = "recovery stops here, but there are records behind it";
+                self.damage(damage.offset, format!("record: {}; {cost}", damage.defect));
+            } else {
+                self.record_damage(damage);
+            }
+        }
+        let torn = scanned.damage.iter().find(|d| d.offset >= last);
+        let end = torn.map_or(scanned.data_end, |d| d.offset);
+        let text = match torn {
+            Some(torn) => format!(
+                "not sealed; its records end at {end}, and what follows ({}) is a torn end, or from an earlier life",
+                torn.defect
+            ),
+            None => format!("not sealed; its records end at {end}"),
+        };
+        self.report.note(self.name, text);
+    }
+
+    /// A segment that was sealed and lost its trailer looks unsealed; the rows that its records would have had give it
+    /// away.
+    async fn lost_trailer(&mut self, header: &SegmentHeader, scanned: &Scanned) -> io::Result<()> {
+        let (at, bytes) =
+            footer::encode(&scanned.rows, header.id, self.segment_len_bytes, scanned.data_end, scanned.newest);
+        let rows = bytes.get(..scanned.rows.len() * ROW_BYTES).unwrap_or_default();
+        if rows.is_empty() || at < scanned.data_end || self.len_bytes < self.segment_len_bytes {
+            return Ok(());
+        }
+        if exact::read_exact_at(self.file, at, rows.len()).await? == rows {
+            let trailer = self.segment_len_bytes - TRAILER_BYTES as u64;
+            self.damage(
+                trailer,
+                "the footer's trailer is missing, its rows are there; recovery reads the records instead",
+            );
+        }
+        Ok(())
+    }
+
+    async fn last_bytes(&self) -> io::Result<Vec<u8>> {
+        let at = self.segment_len_bytes - TRAILER_BYTES as u64;
+        exact::read_exact_at(self.file, at, TRAILER_BYTES).await
+    }
+
+    async fn footer_damage(&mut self, header: &SegmentHeader, defect: FooterDefect) -> io::Result<()> {
+        let last = self.last_bytes().await?;
+        let at = match footer::decode_trailer(&last, header.id, self.segment_len_bytes) {
+            Ok(trailer) => trailer.rows_offset,
+            Err(_) => self.segment_len_bytes - TRAILER_BYTES as u64,
+        };
+        self.damage(at, format!("{defect}; recovery reads the records instead"));
+        Ok(())
+    }
+}
+
+/// Whether the record at this offset has a readable header. Rows and damage are in the order of the file.
+fn has_row(scanned: &Scanned, offset: u64) -> bool {
+    scanned.rows.binary_search_by_key(&offset, Row::offset).is_ok()
+}
+
+/// What is wrong with an undamaged record of a large value.
+fn object_damage(seen: Seen<'_>) -> Option<(u64, &'static str)> {
+    let Seen::Record { offset, header, key, value, defect: None, .. } = seen else { return None };
+    match header.kind {
+        RecordKind::Chunk if ChunkKey::decode(key).is_none() => Some((offset, "chunk: its key names no chunk")),
+        RecordKind::Head if ObjectHead::decode(value).is_none() => Some((offset, "head: its value is no object's")),
+        _ => None,
+    }
+}

@@ -1,0 +1,109 @@
+//! CSV traces: `time,key,size,ttl,op`, with or without that line as a header. Time and ttl are whole seconds, size is
+//! bytes, op is `get`, `set` or `delete` (or 0, 1, 2). An empty ttl is 0, an empty op is `get`. Keys are any bytes, 1 to
+//! 65,536 of them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::{Key, Op, Request};
+
+const COLUMNS: &str = "time,key,size,ttl,op";
+const MAX_KEY_BYTES: usize = 64 * 1024;
+
+/// Reads a CSV trace, a row at a time, and numbers the keys in order of first appearance.
+pub struct Reader {
+    path: PathBuf,
+    rows: csv::Reader<Box<dyn Read + Send>>,
+    row: csv::ByteRecord,
+    numbers: HashMap<Arc<[u8]>, u64>,
+    first: bool,
+    done: bool,
+}
+
+impl Reader {
+    /// Opens a trace; a name that ends in `.zst` is unpacked.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open the trace {}", path.display()))?;
+        let packed = path.extension().is_some_and(|end| end == "zst");
+        let stream: Box<dyn Read + Send> = if packed {
+            Box::new(zstd::Decoder::new(file).with_context(|| format!("cannot read the trace {}", path.display()))?)
+        } else {
+            Box::new(file)
+        };
+        let rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(stream);
+        let (row, numbers) = (csv::ByteRecord::new(), HashMap::new());
+        Ok(Self { path: path.to_owned(), rows, row, numbers, first: true, done: false })
+    }
+
+    fn request(&mut self) -> Result<Option<Request>> {
+        loop {
+            let more = self.rows.read_byte_record(&mut self.row);
+            if !more.with_context(|| format!("cannot read the trace {}", self.path.display()))? {
+                return Ok(None);
+            }
+            let header =
+                std::mem::take(&mut self.first) && self.row.get(0).is_some_and(|cell| cell.trim_ascii() == b"time");
+            if !header {
+                break;
+            }
+        }
+        let line = self.row.position().map_or(0, csv::Position::line);
+        let request = self.parse().map_err(|why| anyhow!("{}: line {line}: {why}", self.path.display()))?;
+        Ok(Some(request))
+    }
+
+    fn parse(&mut self) -> Result<Request, String> {
+        if self.row.len() != 5 {
+            return Err(format!("{} columns where {COLUMNS} are needed", self.row.len()));
+        }
+        let time_s = whole(&self.row[0], "time")?;
+        let size_bytes = whole(&self.row[2], "size")?;
+        let ttl_s = if self.row[3].trim_ascii().is_empty() { 0 } else { whole(&self.row[3], "ttl")? };
+        let op = match self.row[4].trim_ascii().to_ascii_lowercase().as_slice() {
+            b"" | b"get" | b"0" => Op::Get,
+            b"set" | b"1" => Op::Set,
+            b"delete" | b"2" => Op::Delete,
+            other => return Err(format!("op is `{}`; use get, set or delete", other.escape_ascii())),
+        };
+        let key = &self.row[1];
+        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+            return Err(format!("the key has {} bytes; 1 to {MAX_KEY_BYTES} work", key.len()));
+        }
+        let next = self.numbers.len() as u64;
+        let (key, object) = match self.numbers.get_key_value(key) {
+            Some((key, object)) => (Arc::clone(key), *object),
+            None => {
+                let key: Arc<[u8]> = key.into();
+                self.numbers.insert(Arc::clone(&key), next);
+                (key, next)
+            }
+        };
+        Ok(Request { time_s, object, key: Key::Text(key), size_bytes, ttl_s, op })
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Request>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let next = self.request().transpose();
+        self.done = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+fn whole(cell: &[u8], column: &str) -> Result<u32, String> {
+    let parsed = std::str::from_utf8(cell).ok().and_then(|text| text.trim().parse().ok());
+    parsed.ok_or_else(|| format!("{column} is `{}`; a whole number below 2^32 is needed", cell.escape_ascii()))
+}
