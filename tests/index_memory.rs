@@ -105,8 +105,8 @@ fn an_entry_takes_at_most_24_bytes_and_20_at_ten_million() {
             let per_entry = counted as f64 / index.len() as f64;
             (least, most) = (least.min(per_entry), most.max(per_entry));
             println!("{shards:>4} shards {step:>9} entries {counted:>10} bytes, {per_entry:.2} an entry");
-            // 41 bits and log2(shards) tell digests apart: as many pairs meet, and a little more, since shares differ.
-            let pairs = (step * step / 2) as f64 / (shards as f64 * (1u64 << 41) as f64);
+            // 43 bits and log2(shards) tell digests apart: as many pairs meet, and a little more, since shares differ.
+            let pairs = (step * step / 2) as f64 / (shards as f64 * (1u64 << 43) as f64);
             let merged = (step - index.len()) as f64;
             assert!(merged <= pairs * 1.1 + 50.0, "{merged} of {step} digests met, {pairs:.0} expected");
             let limit = if step == 10_000_000 { 20.0 } else { 24.0 };
