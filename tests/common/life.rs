@@ -121,7 +121,7 @@ impl Lives {
         let calm = self.dice.one_in(3);
         FaultPlan {
             max_yields: if calm { 0 } else { self.dice.below(5) as u32 },
-            short_read: if calm || std::env::var_os("NOSHORT").is_some() { 0.0 } else { 0.1 },
+            short_read: if calm { 0.0 } else { 0.1 },
             short_write: if calm { 0.0 } else { 0.2 },
             late_write: if self.plan.is_roomy || calm { 0.0 } else { 0.3 },
             read_now: if calm { ReadNow::Serve } else { ReadNow::ServeWithProbability(0.5) },
