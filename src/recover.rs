@@ -232,6 +232,7 @@ async fn examine(
             report.segments_scanned += 1;
             report.bytes_read += scanned.bytes_read;
             report.records += scanned.rows.len() as u64;
+            report.torn_bytes += scanned.torn_bytes;
             report.dropped_damaged += scanned.damage.len() as u64;
             for damage in &scanned.damage {
                 report.note(format!("{} at {}: {}", segment_name(slot), damage.offset, damage.defect));

@@ -80,7 +80,7 @@ impl Log {
         let mut tail = segment.tail.lock();
         // A header alone is not worth a write.
         if !tail.rows.is_empty() {
-            tail.queue_open(segment.id, self.last_sequence());
+            tail.queue_open(segment.id, segment.synced());
         }
         Some(Goal { segment: segment.clone(), end: tail.end() })
     }
