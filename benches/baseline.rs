@@ -103,7 +103,13 @@ impl Bench {
         let per_gib = (1 << 30) as f64 / (self.entries * VALUE_BYTES as u64) as f64;
         let cache = common::segment_files(&sides.cache_dir)?.len() as f64 * per_gib;
         let files = common::files_below(&sides.files_dir)?.len() as f64 * per_gib;
-        self.report.compare("inodes per GiB (segments; files)", "", &[(files, cache)], Target::AtMost(16.5), |_, ours| ours);
+        self.report.compare(
+            "inodes per GiB (segments; files)",
+            "",
+            &[(files, cache)],
+            Target::AtMost(16.5),
+            |_, ours| ours,
+        );
         Ok(())
     }
 
@@ -182,7 +188,8 @@ impl Bench {
         }
         self.report.compare("restart, cold", "ms", &times, Target::AtLeast(10.0), |other, ours| other / ours);
         if !all_dropped {
-            self.report.note("Names and inodes could not be dropped (not root): the baseline's restart looks too quick.");
+            self.report
+                .note("Names and inodes could not be dropped (not root): the baseline's restart looks too quick.");
         }
         Ok(cache_dir)
     }

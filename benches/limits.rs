@@ -10,12 +10,15 @@ use std::time::Instant;
 
 use clap::Parser;
 use common::raw_disk::{self, RawFiles, Way};
-use common::report::{Report, Target};
+use common::report::{Report, Target, median};
 use common::{Args, Outcome, Random, Values};
 use esker::{BackendKind, DiskCache};
 
 /// Length of the values.
 const VALUE_BYTES: usize = 4096;
+
+/// The ways to write that a fill is compared with; the best of them counts.
+const WAYS: [Way; 3] = [Way::Direct(1), Way::Direct(4), Way::Buffered];
 
 /// What is measured, and on what.
 struct Bench {
@@ -72,34 +75,47 @@ impl Bench {
         }
         let entries = self.entries / 2;
         let bytes = (entries * VALUE_BYTES as u64).next_multiple_of(self.segment_len);
+        let raw_dir = root.join("raw");
+        std::fs::create_dir_all(&raw_dir)?;
+        let mut raw = WAYS.map(|_| (Vec::new(), Vec::new()));
         let (mut fresh, mut again) = (Vec::new(), Vec::new());
-        for round in 0..self.args.rounds(5) {
-            let raw_dir = root.join("raw");
-            std::fs::create_dir_all(&raw_dir)?;
-            let (mut best_fresh, mut best_again) = (0.0_f64, 0.0_f64);
-            for way in [Way::Direct(1), Way::Direct(4), Way::Buffered] {
+        for _ in 0..self.args.rounds(5) {
+            for (way, rates) in WAYS.into_iter().zip(&mut raw) {
                 let rate = |took: std::time::Duration| bytes as f64 / took.as_secs_f64() / 1e6;
-                let first = rate(raw_disk::write_files(&raw_dir, bytes, self.segment_len, way, true)?);
-                let second = rate(raw_disk::write_files(&raw_dir, bytes, self.segment_len, way, false)?);
+                rates.0.push(rate(raw_disk::write_files(&raw_dir, bytes, self.segment_len, way, true)?));
+                rates.1.push(rate(raw_disk::write_files(&raw_dir, bytes, self.segment_len, way, false)?));
                 raw_disk::remove_files(&raw_dir)?;
-                eprintln!("  round {round}: raw {way:?}: {first:.0} MB/s fresh, {second:.0} MB/s over existing files");
-                (best_fresh, best_again) = (best_fresh.max(first), best_again.max(second));
             }
             let dir = root.join("fill");
             // Two segments more than the first fill takes, so that the second runs at capacity throughout.
             let segments = bytes / self.segment_len + 3;
             let cache = common::open_cache(&dir, BackendKind::Uring, self.segment_len, segments).await?;
-            fresh.push((best_fresh, self.fill(&cache, 0..entries, VALUE_BYTES).await?));
+            fresh.push(self.fill(&cache, 0..entries, VALUE_BYTES).await?);
             self.fill(&cache, entries..2 * entries, VALUE_BYTES).await?;
-            again.push((best_again, self.fill(&cache, 2 * entries..3 * entries, VALUE_BYTES).await?));
+            again.push(self.fill(&cache, 2 * entries..3 * entries, VALUE_BYTES).await?);
             cache.close().await?;
             drop(cache);
             std::fs::remove_dir_all(&dir)?;
             common::sync_file_system(root)?;
         }
-        self.report.rates("fill, flushed, fresh files", "MB/s", &fresh, Target::AtLeast(0.7));
-        self.report.rates("fill, flushed, at capacity (recycled files)", "MB/s", &again, Target::AtLeast(0.7));
+        let (raw_fresh, raw_again): (Vec<_>, Vec<_>) = raw.into_iter().unzip();
+        self.fill_line("fill, flushed, fresh files", &raw_fresh, fresh);
+        self.fill_line("fill, flushed, at capacity (recycled files)", &raw_again, again);
         Ok(())
+    }
+
+    /// Ours beside the raw way with the best median.
+    fn fill_line(&mut self, name: &str, raw: &[Vec<f64>], ours: Vec<f64>) {
+        let by_median = |rates: &&(Way, &Vec<f64>)| median(rates.1);
+        let ways = WAYS.into_iter().zip(raw);
+        let all: Vec<_> = ways.collect();
+        for (way, rates) in &all {
+            self.report.figure(format!("{name}: raw {way:?}"), "MB/s", (*rates).clone(), Target::None);
+        }
+        let best = all.iter().max_by(|a, b| by_median(a).total_cmp(&by_median(b)));
+        let Some((way, rates)) = best else { return };
+        let rounds: Vec<_> = rates.iter().copied().zip(ours).collect();
+        self.report.rates(format!("{name}, against {way:?}"), "MB/s", &rounds, Target::AtLeast(0.7));
     }
 
     async fn reads(&mut self, root: &Path) -> Outcome<()> {
@@ -168,8 +184,18 @@ impl Bench {
             alike.push((same, run.rate()));
         }
         let name = format!("cold get, {depth} in flight");
-        self.report.rates(format!("{name}, against a raw ring (O_DIRECT, 4 KiB)"), "op/s", &rounds, Target::AtLeast(0.8));
-        self.report.rates(format!("{name}, against a raw ring (buffered, whole records)"), "op/s", &alike, Target::None);
+        self.report.rates(
+            format!("{name}, against a raw ring (O_DIRECT, 4 KiB)"),
+            "op/s",
+            &rounds,
+            Target::AtLeast(0.8),
+        );
+        self.report.rates(
+            format!("{name}, against a raw ring (buffered, whole records)"),
+            "op/s",
+            &alike,
+            Target::None,
+        );
         self.report.figure(format!("{name}: read from the device"), "KiB/op", kib, Target::None);
         self.report.figure(format!("{name}: CPU"), "us/op", cpu, Target::None);
         Ok(())
@@ -191,6 +217,8 @@ impl Bench {
         let bytes = entries * (len as u64 + 128);
         let cache = self.cache(&dir, bytes).await?;
         self.fill(&cache, 0..entries, len).await?;
+        // Keys whose digests the index cannot tell apart displace each other: a few in a million.
+        let kept = cache.stats().entries;
         cache.close().await?;
         drop(cache);
         let paths = common::segment_files(&dir)?;
@@ -205,8 +233,8 @@ impl Bench {
             let cache = self.cache(&dir, bytes).await?;
             let opened = began.elapsed();
             let report = cache.recovery_report();
-            if report.entries_kept != entries || report.segments_scanned != 0 {
-                return Err(format!("recovered {report:?} of {entries} entries").into());
+            if report.entries_kept != kept || report.segments_scanned != 0 {
+                return Err(format!("recovered {report:?} of {kept} entries").into());
             }
             cache.close().await?;
             rounds.push((rate(took), rate(opened)));

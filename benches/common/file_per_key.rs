@@ -32,7 +32,8 @@ impl FilePerKey {
     pub fn path(&self, key: &[u8]) -> PathBuf {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let digest = Sha256::digest(key);
-        let hex: String = digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]).map(char::from).collect();
+        let hex: String =
+            digest.iter().flat_map(|b| [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]).map(char::from).collect();
         self.dir.join(&hex[..2]).join(hex)
     }
 

@@ -18,6 +18,7 @@ pub mod raw_disk;
 pub mod raw_ring;
 pub mod report;
 
+#[allow(unused_imports, reason = "the criterion bench has its own arguments")]
 pub use args::Args;
 
 /// Whatever goes wrong ends the bench with a message.

@@ -121,7 +121,8 @@ pub fn write_files(dir: &Path, bytes: u64, file_len: u64, way: Way, fresh: bool)
             raw_ring::run(Verb::Write, &files, &places, WRITE_BYTES as usize, depth)?;
         }
         Way::Buffered => {
-            let buf: Vec<u8> = (0..WRITE_BYTES).map(|n| (n % 251) as u8).collect();
+            let mut buf = vec![0; WRITE_BYTES as usize];
+            raw_ring::fill_randomly(&mut buf);
             for (file, offset) in places {
                 files[file].write_all_at(&buf, offset)?;
             }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, opcode, types::Fd};
 use memmap2::MmapMut;
 
+use super::Random;
+
 /// Where an operation goes: the number of the file, and the offset in it.
 pub type Place = (usize, u64);
 
@@ -32,8 +34,8 @@ pub fn run(verb: Verb, files: &[File], places: &[Place], len: usize, depth: usiz
     let mut ring = builder.build(depth.next_power_of_two() as u32)?;
     let stride = len.next_multiple_of(4096);
     let mut memory = MmapMut::map_anon(stride * depth)?;
-    for (i, byte) in memory.iter_mut().enumerate() {
-        *byte = (i % 251) as u8;
+    if verb == Verb::Write {
+        fill_randomly(&mut memory);
     }
     let began = Instant::now();
     let mut todo = places.iter();
@@ -74,6 +76,14 @@ pub fn run(verb: Verb, files: &[File], places: &[Place], len: usize, depth: usiz
         if let Some(e) = failure {
             return Err(abandon(memory, e));
         }
+    }
+}
+
+/// No storage below shall find the bytes easy to compress.
+pub fn fill_randomly(memory: &mut [u8]) {
+    let mut random = Random::new(11);
+    for chunk in memory.chunks_mut(8) {
+        chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]);
     }
 }
 
