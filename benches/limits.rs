@@ -63,7 +63,7 @@ impl Bench {
     async fn fill(&self, cache: &DiskCache, keys: std::ops::Range<u64>, len: usize) -> Outcome<f64> {
         let began = Instant::now();
         let count = keys.end - keys.start;
-        common::sets(cache, keys.collect(), &self.values, len, 4, false).await?;
+        common::sets(cache, keys.collect(), &self.values, len, self.args.writers.max(1), false).await?;
         cache.sync().await?;
         Ok((count * len as u64) as f64 / began.elapsed().as_secs_f64() / 1e6)
     }

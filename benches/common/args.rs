@@ -25,6 +25,9 @@ pub struct Args {
     /// Only measurements whose group contains this word.
     #[arg(long)]
     pub only: Option<String>,
+    /// Tasks that fill the cache in the comparison with raw writes.
+    #[arg(long, default_value_t = 4)]
+    pub writers: usize,
     /// Cargo passes this; it means nothing.
     #[arg(long, hide = true)]
     bench: bool,

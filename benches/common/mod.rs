@@ -147,13 +147,41 @@ pub fn cpu_now() -> Duration {
     Duration::ZERO
 }
 
-/// Runs `op` on each of `keys`, from `tasks` tasks that take turns.
-pub async fn drive<F, T>(keys: Vec<u64>, tasks: usize, timed: bool, op: T) -> Outcome<Run>
-where
-    F: Future<Output = Outcome<()>> + Send,
-    T: Fn(u64) -> F + Send + Sync + 'static,
-{
-    let (keys, op) = (Arc::new(keys), Arc::new(op));
+/// What is done with one key. Each task has a clone, so that a bench shares no counter of references between its tasks.
+trait Operation: Clone + Send + Sync + 'static {
+    /// Does it.
+    fn run(&self, n: u64) -> impl Future<Output = Outcome<()>> + Send;
+}
+
+#[derive(Clone)]
+struct Get<S> {
+    store: S,
+    len: usize,
+}
+
+impl<S: Store> Operation for Get<S> {
+    async fn run(&self, n: u64) -> Outcome<()> {
+        let found = self.store.get(key(n), self.len).await?;
+        if found { Ok(()) } else { Err(format!("entry {n} is not there").into()) }
+    }
+}
+
+#[derive(Clone)]
+struct Set<S> {
+    store: S,
+    values: Values,
+    len: usize,
+}
+
+impl<S: Store> Operation for Set<S> {
+    async fn run(&self, n: u64) -> Outcome<()> {
+        self.store.set(key(n), self.values.of(n, self.len)).await
+    }
+}
+
+/// Does `op` on each of `keys`, from `tasks` tasks that take turns.
+async fn drive(keys: Vec<u64>, tasks: usize, timed: bool, op: impl Operation) -> Outcome<Run> {
+    let keys = Arc::new(keys);
     let (cpu, began) = (cpu_now(), Instant::now());
     let mut running = tokio::task::JoinSet::new();
     for task in 0..tasks {
@@ -163,10 +191,10 @@ where
             for &key in keys.iter().skip(task).step_by(tasks) {
                 if timed {
                     let began = Instant::now();
-                    op(key).await?;
+                    op.run(key).await?;
                     latencies.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
                 } else {
-                    op(key).await?;
+                    op.run(key).await?;
                 }
             }
             Outcome::Ok(latencies)
@@ -183,15 +211,7 @@ where
 
 /// Gets each of `keys`; one that is not found is an error.
 pub async fn gets<S: Store>(store: &S, keys: Vec<u64>, len: usize, tasks: usize, timed: bool) -> Outcome<Run> {
-    let store = store.clone();
-    drive(keys, tasks, timed, move |n| {
-        let store = store.clone();
-        async move {
-            let found = store.get(key(n), len).await?;
-            if found { Ok(()) } else { Err(format!("entry {n} is not there").into()) }
-        }
-    })
-    .await
+    drive(keys, tasks, timed, Get { store: store.clone(), len }).await
 }
 
 /// Sets each of `keys`.
@@ -203,12 +223,7 @@ pub async fn sets<S: Store>(
     tasks: usize,
     timed: bool,
 ) -> Outcome<Run> {
-    let (store, values) = (store.clone(), values.clone());
-    drive(keys, tasks, timed, move |n| {
-        let (store, value) = (store.clone(), values.of(n, len));
-        async move { store.set(key(n), value).await }
-    })
-    .await
+    drive(keys, tasks, timed, Set { store: store.clone(), values: values.clone(), len }).await
 }
 
 /// A cache of `segments` segments.
