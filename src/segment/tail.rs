@@ -14,7 +14,7 @@ use crate::format::record;
 use crate::types::{BLOCK_BYTES, Millis, SegmentId, Sequence};
 
 /// Length of a full write, in bytes: what FINDINGS.md shows to reach the disk's bandwidth.
-pub const WRITE_BYTES: usize = 1 << 20;
+pub const WRITE_BYTES: usize = 4 << 20;
 
 struct Open {
     start: u64,
