@@ -18,6 +18,8 @@ impl Engine {
     /// The newest value of a key.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
+        // A get from the page cache never waits: without this, a task that only gets would keep its worker thread.
+        tokio::task::coop::consume_budget().await;
         self.find(digest, key, true).await
     }
 

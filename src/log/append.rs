@@ -95,6 +95,8 @@ impl Log {
         wait: bool,
     ) -> Result<std::result::Result<Appended, RefuseReason>> {
         self.check_running()?;
+        // An append that never waits would keep its worker thread from everything else, the log's own writer included.
+        tokio::task::coop::consume_budget().await;
         let Some(class) = entry.class().filter(|c| self.fits_a_segment(c.len_bytes())) else {
             return Ok(Err(RefuseReason::TooLarge));
         };

@@ -111,7 +111,7 @@ impl Log {
             failed_until: Mutex::new(None),
         };
         Self {
-            pool: BufferPool::new(budget.min(16 << 20)),
+            pool: BufferPool::new(budget.min(32 << 20)),
             budget: Arc::new(Semaphore::new(budget)),
             backend: parts.backend,
             config: parts.config,
