@@ -89,3 +89,18 @@ async fn trap_06_a_lost_update_does_not_uncover_the_old_value() {
         table.assert_dead_for_ever(cache, "k", "witness").await;
     }
 }
+
+/// P7. A cache that met a failure and was closed holds no lock: it can be opened again while its old handle lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_a_closed_cache_holds_no_lock_on_the_segment_that_failed() {
+    let mut table = Table::new(6, 8);
+    table.config.lock_wait_ms = 500;
+    let cache = table.open().await;
+    put(&cache, "before", "synced before", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Nth(1), DiskError::Eio));
+    cache.set_with("lost", "x", synced()).await.expect_err("the write fails");
+    cache.close().await.expect("close");
+    let reopened = table.open().await;
+    assert_eq!(get(&reopened, "before").await.as_deref(), Some("synced before"));
+    assert!(cache.get("before").await.is_err(), "the closed one is closed");
+}

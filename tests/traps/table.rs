@@ -9,7 +9,7 @@ use esker::backend::sim::Sim;
 use esker::clock::ManualClock;
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::format::footer::{self, Row};
-use esker::format::segment_header::SegmentHeader;
+use esker::format::segment_header::{FREE_STREAM, SegmentHeader};
 use esker::{Config, DiskCache, Durability, Millis, SetOptions};
 
 pub const DIR: &str = "/cache";
@@ -89,6 +89,9 @@ impl Table {
         for path in self.segment_files() {
             let bytes = self.sim.read_file(path).unwrap();
             let Ok(header) = SegmentHeader::decode(&bytes) else { continue };
+            if header.stream == FREE_STREAM {
+                continue;
+            }
             let Ok(trailer) = footer::decode_trailer(&bytes, header.id, SEGMENT_LEN_BYTES) else { continue };
             let rows = footer::decode_rows(&bytes[trailer.rows_offset as usize..], &trailer).unwrap();
             all.extend(rows.into_iter().map(|row| (header.stream, row)));
