@@ -49,6 +49,7 @@ async fn trap_04_a_close_right_after_a_refused_update_leaves_the_old_value_dead(
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_04_a_busy_update_takes_the_old_value_along() {
     let mut table = Table::new(2, 40);
+    table.config.write_buffer_bytes = 1 << 20;
     let cache = with_old_value(&table).await;
     table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Write], ..FaultPlan::default() });
     let mut accepted = 0;
