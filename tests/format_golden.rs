@@ -135,7 +135,7 @@ fn manifest() {
         seed: seed(),
         created: Millis(BEGIN),
         cleared: Sequence(41),
-        next_segment: 8,
+        index_shards: 8,
     };
     assert_eq!(manifest.encode(), MANIFEST);
     assert_eq!(Manifest::decode(MANIFEST), Ok(manifest));

@@ -28,7 +28,7 @@
 //! | 54 | 2 | zero |
 //! | 56 | 6 | cleared: every record with this sequence or a smaller one is gone; 0: none |
 //! | 62 | 2 | zero |
-//! | 64 | 8 | next segment: no smaller segment id may be given out again |
+//! | 64 | 8 | shards of the index, 1 to 1,024: which digests share a slot depends on them, so that they never change |
 //! | 72 | 180 | zero |
 //! | 252 | 4 | CRC over bytes 0 to 251 |
 //!

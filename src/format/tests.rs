@@ -54,7 +54,7 @@ fn manifest() -> Manifest {
         seed: [0xa5; 16],
         created: Millis(77),
         cleared: Sequence(3),
-        next_segment: 10,
+        index_shards: 10,
     }
 }
 

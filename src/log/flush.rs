@@ -67,6 +67,7 @@ impl Log {
             if let Err((segment, e)) = done {
                 goal = None;
                 self.fail(stream, &segment, &e);
+                self.end_writing(&segment).await;
             }
             log.progress.notify_waiters();
         }
@@ -136,7 +137,8 @@ impl Log {
         let failed = |e: io::Error| (segment.clone(), e);
         let (rows, data_end, newest) = {
             let mut tail = segment.tail.lock();
-            (std::mem::take(&mut tail.rows), tail.end(), tail.newest)
+            // The time of sealing, so that no later open takes the clock back behind it.
+            (std::mem::take(&mut tail.rows), tail.end(), tail.newest.max(self.clock.now()))
         };
         if segment.written() > 0 && !segment.is_lost(u64::MAX) {
             // The records are durable before a footer says that they are there.
@@ -152,12 +154,17 @@ impl Log {
                 rows_back(rows);
                 return Err(failed(e));
             }
-            if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
-                segment.read_only(file);
-            }
+            self.end_writing(segment).await;
         }
         self.sealed(stream, segment, summarize(&rows));
         Ok(())
+    }
+
+    /// Gives the writing descriptor back, and with it the segment's lock.
+    async fn end_writing(&self, segment: &Segment) {
+        if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
+            segment.read_only(file);
+        }
     }
 
     fn sealed(&self, stream: Stream, segment: &Arc<Segment>, summary: Summary) {

@@ -184,6 +184,9 @@ impl Log {
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk.
     pub async fn settle(&self, durability: Durability) -> Result<()> {
+        if self.owes() && !self.closing.load(Ordering::SeqCst) {
+            self.pay_owed().await?;
+        }
         let mut tickets = Vec::new();
         for stream in Stream::ALL {
             for segment in self.stream(stream).pending.lock().iter() {
