@@ -2,7 +2,7 @@
 //! disk that fills or fails at run time is survived.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ async fn is_served(cache: &DiskCache, key: &str) -> bool {
 /// Opens, expects a refusal that names the directory and holds `remedy`, and that nothing was changed.
 async fn refused_and_unchanged(sim: &Sim, builder: esker::Builder, remedy: &str) -> Error {
     let before = all_bytes(sim);
-    let error = builder.open().await.err().expect("must be refused");
+    let error = builder.open().await.expect_err("must be refused");
     let text = error.to_string();
     assert!(text.contains(DIR), "the path is missing: {text}");
     assert!(text.contains(remedy), "the remedy `{remedy}` is missing: {text}");
@@ -109,7 +109,7 @@ async fn a_directory_in_use_is_refused_until_it_is_closed() {
 async fn a_disk_that_can_only_be_read_is_refused() {
     let sim = Sim::new(6);
     sim.set_faults(FaultPlan::default().fail(OpKind::CreateDir, When::Always, DiskError::Eio));
-    let error = builder(&sim).open().await.err().expect("must be refused");
+    let error = builder(&sim).open().await.expect_err("must be refused");
     assert!(matches!(&error, Error::Io { path, .. } if path == Path::new(DIR)), "{error}");
     let text =
         Error::Io { op: "create", path: DIR.into(), source: io::ErrorKind::ReadOnlyFilesystem.into() }.to_string();
@@ -119,20 +119,20 @@ async fn a_disk_that_can_only_be_read_is_refused() {
 /// A file where the directory should be, on the real file system.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_not_a_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    std::fs::write(&path, "precious").unwrap();
-    let error = DiskCache::builder(&path).config(config()).open().await.err().expect("must be refused");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"precious").unwrap();
+    let path = file.path();
+    let error = DiskCache::builder(path).config(config()).open().await.expect_err("must be refused");
     let text = error.to_string();
     assert!(text.contains(path.to_str().unwrap()) && text.contains("choose a directory"), "{text}");
-    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    assert_eq!(std::fs::read(path).unwrap(), b"precious");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_at_open_is_refused_with_the_remedy() {
     let sim = Sim::new(7);
     sim.set_faults(FaultPlan { capacity_bytes: Some(0), ..FaultPlan::default() });
-    let error = builder(&sim).open().await.err().expect("must be refused");
+    let error = builder(&sim).open().await.expect_err("must be refused");
     let text = error.to_string();
     assert!(text.contains(DIR) && text.contains("free space on that disk"), "{text}");
     sim.clear_faults();

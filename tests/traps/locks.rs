@@ -46,7 +46,7 @@ async fn trap_07_a_segment_that_is_still_written_to_makes_open_wait_and_then_ref
     let (path, file) = left_behind(dir.path()).await;
     let before = std::fs::read(&path).unwrap();
     let began = Instant::now();
-    let refused = builder(dir.path(), 300).open().await.err().expect("locked");
+    let refused = builder(dir.path(), 300).open().await.expect_err("locked");
     assert!(matches!(&refused, Error::Locked { path: locked } if *locked == path), "{refused}");
     assert!(began.elapsed() >= Duration::from_millis(300), "it did not wait");
     assert_eq!(std::fs::read(&path).unwrap(), before);
