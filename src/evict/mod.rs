@@ -81,7 +81,15 @@ impl Evictor {
             victims.push((victim, reason));
         }
         // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
-        if self.log.owes() || (needs_sync && self.log.settle(Durability::Synced).await.is_err()) {
+        if self.log.owes() {
+            self.log.pay_owed().await?;
+            needs_sync = true;
+        }
+        // Where no room is left even for markers, only freeing makes some.
+        if self.log.owes() && self.log.segments.census().available > 0 {
+            return Ok(0);
+        }
+        if needs_sync && self.log.settle(Durability::Synced).await.is_err() {
             return Ok(0);
         }
         // Only now, and all at once: none of them relied on another one being gone.
