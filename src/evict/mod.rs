@@ -224,7 +224,7 @@ impl Evictor {
 
     /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
     fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
-        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence < row.sequence.0;
+        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence <= row.sequence.0;
         self.log.segments.used().iter().any(|s| s.id != victim && s.id <= horizon && holds_older(s))
     }
 
