@@ -345,6 +345,8 @@ struct Publisher {
     doubtful: AtomicU64,
 }
 
+type Rank = (Sequence, bool, SegmentId);
+
 impl Publisher {
     fn run(&self) {
         let next = AtomicU64::new(0);
@@ -368,15 +370,19 @@ impl Publisher {
         Location { slot: one.slot, offset_units: row.offset_units, class: row.class.bits() }
     }
 
-    /// The order of two records of one digest. A record that was moved has its twin's sequence; the later segment's
-    /// is the copy.
-    fn rank_at(&self, at: Location) -> (Sequence, SegmentId) {
+    /// The order of two records of one digest. A marker has the sequence of the record that it was left for; it wins,
+    /// wherever it stands. A record that was moved has its twin's sequence; the later segment's is the copy.
+    fn rank(one: &Used, row: &Row) -> Rank {
+        (row.sequence, row.kind != RecordKind::Put, one.id)
+    }
+
+    fn rank_at(&self, at: Location) -> Rank {
         let one = self.by_slot.get(at.slot as usize).copied().flatten().and_then(|i| self.used.get(i));
         let row = one.and_then(|one| {
             let i = one.rows.binary_search_by_key(&at.offset_units, |row| row.offset_units).ok()?;
-            Some((one.rows[i].sequence, one.id))
+            Some(Self::rank(one, &one.rows[i]))
         });
-        row.unwrap_or((Sequence(0), SegmentId(0)))
+        row.unwrap_or((Sequence(0), false, SegmentId(0)))
     }
 
     fn publish(&self, one: &Used, row: &Row) {
@@ -393,7 +399,7 @@ impl Publisher {
                 return (Change::Put(at, false), ());
             };
             self.replaced.fetch_add(1, Ordering::Relaxed);
-            let (winner, loser) = if self.rank_at(found.location) > (row.sequence, one.id) {
+            let (winner, loser) = if self.rank_at(found.location) > Self::rank(one, row) {
                 (found.location, at)
             } else {
                 self.segments.sub_live(found.location.slot, class_bytes(found.location.class));

@@ -26,7 +26,7 @@ impl Engine {
             }
             Ok(Appended::Stale) => Ok(false),
             Err(_) => {
-                self.log.forget_owing(digest);
+                self.log.forget_owing(digest, None);
                 Err(Error::WriteFailed)
             }
         }

@@ -93,9 +93,7 @@ impl Engine {
         match self.log.append(Stream::New, &marker, Order::Bury(location), false).await? {
             Ok(_) => self.counters.markers_written.add_one(),
             Err(_) => {
-                if self.index.lookup(digest).filter(is_here).is_some() {
-                    self.log.forget_owing(digest);
-                }
+                self.log.forget_owing(digest, Some(location));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 //!   says which ids existed then; copies that were replaced never move, so no other segment can hold one);
 //! - what replaced the records of this segment is synced before its file is freed.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
 use crate::types::{Durability, RecordKind, SegmentId};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 pub mod policy;
@@ -31,12 +33,14 @@ use policy::{Candidate, Reason, Resident};
 pub struct Evictor {
     log: Arc<Log>,
     seed: [u8; 16],
+    /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
+    unfreed: Mutex<HashSet<SegmentId>>,
 }
 
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
     pub fn new(log: Arc<Log>, seed: [u8; 16]) -> Self {
-        Self { log, seed }
+        Self { log, seed, unfreed: Mutex::default() }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -63,7 +67,7 @@ impl Evictor {
     pub async fn evict(&self, count: usize) -> Result<usize> {
         self.log.set_evicting(true);
         let evicted = self.evict_and_free(count).await;
-        self.log.set_evicting(false);
+        self.log.set_evicting(!self.unfreed.lock().is_empty());
         evicted
     }
 
@@ -77,21 +81,34 @@ impl Evictor {
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
+            self.unfreed.lock().insert(victim.id);
             needs_sync |= self.unload(&victim, reason).await?;
             victims.push((victim, reason));
         }
         // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
-        if self.log.owes() || (needs_sync && self.log.settle(Durability::Synced).await.is_err()) {
+        if self.log.owes() {
+            self.log.pay_owed().await?;
+            needs_sync = true;
+        }
+        // Where no room is left even for markers, only freeing makes some.
+        if self.log.owes() && self.log.segments.census().available > 0 {
+            return Ok(0);
+        }
+        if needs_sync && self.log.settle(Durability::Synced).await.is_err() {
             return Ok(0);
         }
         // Only now, and all at once: none of them relied on another one being gone.
         let mut freeing = JoinSet::new();
         for (victim, reason) in victims {
-            freeing.spawn(free(self.log.clone(), victim, reason));
+            let log = self.log.clone();
+            freeing.spawn(async move { free(log, victim.clone(), reason).await.then_some(victim.id) });
         }
         let mut freed = 0;
         while let Some(one) = freeing.join_next().await {
-            freed += usize::from(one.unwrap_or(false));
+            if let Ok(Some(id)) = one {
+                self.unfreed.lock().remove(&id);
+                freed += 1;
+            }
         }
         Ok(freed)
     }
@@ -122,7 +139,7 @@ impl Evictor {
                 let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
                 let rows = scan::scan(&*file, scope).await?.rows;
                 // Entries whose rows the damage hides are dropped too.
-                let known: std::collections::HashSet<u32> = rows.iter().map(|r| r.offset_units).collect();
+                let known: HashSet<u32> = rows.iter().map(|r| r.offset_units).collect();
                 self.log.index.retain(|found| {
                     let at = found.location;
                     let keep = at.slot != victim.slot || known.contains(&at.offset_units);
@@ -216,7 +233,7 @@ impl Evictor {
 
     /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
     fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
-        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence < row.sequence.0;
+        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence <= row.sequence.0;
         self.log.segments.used().iter().any(|s| s.id != victim && s.id <= horizon && holds_older(s))
     }
 

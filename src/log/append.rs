@@ -228,20 +228,18 @@ impl Log {
         })
     }
 
-    /// Forgets whatever the index holds of a digest, and owes a marker for it: for updates that were refused when no
-    /// record can be written. Whether there was anything.
-    pub fn forget_owing(&self, digest: Digest) -> bool {
-        let owed = self.index.update(digest, |found| match found {
+    /// Forgets whatever the index holds of a digest, or that only if it is at `only`, and owes a marker for it: for updates
+    /// that were refused, when no record can be written. Whether there was anything.
+    pub fn forget_owing(&self, digest: Digest, only: Option<Location>) -> bool {
+        self.index.update(digest, |found| match found.filter(|f| only.is_none_or(|at| f.location == at)) {
             Some(f) => {
                 self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
-                (Change::Remove, Some(self.next_sequence()))
+                // In one step, so that a delete finds the entry or the debt.
+                self.owe_marker(digest, self.next_sequence());
+                (Change::Remove, true)
             }
-            None => (Change::Keep, None),
-        });
-        if let Some(sequence) = owed {
-            self.owe_marker(digest, sequence);
-        }
-        owed.is_some()
+            None => (Change::Keep, false),
+        })
     }
 
     /// Forgets an entry if the index still points at it. Whether it did.

@@ -5,7 +5,7 @@
 //! fixed and the slot changed. So within a stream sequences ascend with offsets (trap 3), for one key the index always
 //! ends at the highest sequence, and a reader that finds a slot finds its bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -71,7 +71,7 @@ pub struct Log {
     evicting: AtomicBool,
     hidden: AtomicBool,
     /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
-    owed: Mutex<Vec<(Digest, Sequence)>>,
+    owed: Mutex<BTreeMap<Sequence, Digest>>,
     /// Wakes the upkeep: room is short, or a marker is owed.
     pub upkeep: Notify,
 }
@@ -233,7 +233,7 @@ impl Log {
 
     /// A marker that could not be written: it is tried again when the disk answers.
     pub fn owe_marker(&self, digest: Digest, sequence: Sequence) {
-        self.owed.lock().push((digest, sequence));
+        self.owed.lock().insert(sequence, digest);
         self.upkeep.notify_one();
     }
 
@@ -242,22 +242,25 @@ impl Log {
         !self.owed.lock().is_empty()
     }
 
-    /// Pays the markers that are owed; what cannot be written stays owed.
+    /// Pays the markers that are owed, up to the first that cannot be written. They go the way of what eviction
+    /// rewrites: writers that wait for room hold up the other streams, and eviction waits for the markers.
     ///
     /// # Errors
     /// `Closed`.
     pub async fn pay_owed(&self) -> Result<()> {
-        let owed = std::mem::take(&mut *self.owed.lock());
-        for (digest, sequence) in owed {
+        loop {
+            let first = self.owed.lock().first_key_value().map(|(sequence, digest)| (*sequence, *digest));
+            let Some((sequence, digest)) = first else { return Ok(()) };
             let key = digest.0.to_le_bytes();
             let entry = Entry::marker(digest, &key, self.clock.now());
             let order = Order::Marker(sequence, self.segments.newest_id());
-            match self.append(Stream::New, &entry, order, false).await? {
-                Ok(_) => self.counters.markers_written.add_one(),
-                Err(_) => self.owe_marker(digest, sequence),
+            if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
+                return Ok(());
             }
+            self.counters.markers_written.add_one();
+            // Only now: until then a delete must see that it is owed.
+            self.owed.lock().remove(&sequence);
         }
-        Ok(())
     }
 
     /// Whether the disk holds records that the index has forgotten and nothing on disk covers yet: a delete must then
