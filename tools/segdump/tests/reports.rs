@@ -46,7 +46,7 @@ async fn the_summary_agrees_after_evictions_and_a_clear_and_without_a_close() {
         }
         for n in 0..800u64 {
             cache.set(format!("key {}", n * 7 % 500), value(n)).await.unwrap();
-            if n % 5 == 0 {
+            if n.is_multiple_of(5) {
                 cache.delete(format!("key {}", n * 3 % 500)).await.unwrap();
             }
         }
@@ -165,7 +165,7 @@ async fn a_directory_in_use_is_clean() {
             while !stop.load(Ordering::Relaxed) {
                 cache.set(format!("key {}", n % 300), value(n)).await.unwrap();
                 n += 1;
-                if n % 50 == 0 {
+                if n.is_multiple_of(50) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
