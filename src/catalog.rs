@@ -32,7 +32,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     let names = match backend.list(dir).await {
         Ok(names) => names,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            backend.create_dir_all(dir).await.map_err(Error::io("create", dir))?;
+            create(backend, dir).await.map_err(Error::io("create", dir))?;
             Vec::new()
         }
         Err(e) => return Err(Error::io("open", dir)(e)),
@@ -65,6 +65,23 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     Ok(Directory { manifest, created, slots, foreign, lock })
 }
 
+/// Makes the directory and its missing parents, names durable.
+async fn create(backend: &dyn Backend, dir: &Path) -> io::Result<()> {
+    let mut parents = Vec::new();
+    for parent in dir.ancestors().skip(1) {
+        parents.push(parent);
+        match backend.list(parent).await {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            _ => break,
+        }
+    }
+    backend.create_dir_all(dir).await?;
+    for parent in parents {
+        backend.sync_dir(parent).await?;
+    }
+    Ok(())
+}
+
 /// Reads and checks the manifest.
 ///
 /// # Errors
@@ -72,7 +89,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
 pub async fn read_manifest(backend: &dyn Backend, dir: &Path) -> Result<Manifest> {
     let path = dir.join(MANIFEST);
     let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
-    let bytes = file.read_at(0, manifest::MANIFEST_BYTES).await.map_err(Error::io("read", &path))?;
+    let bytes = exact::read_up_to(&*file, 0, manifest::MANIFEST_BYTES).await.map_err(Error::io("read", &path))?;
     Manifest::decode(&bytes).map_err(|defect| match defect {
         ManifestDefect::NewerVersion(found) => {
             Error::NewerFormat { path: dir.into(), found, supported: manifest::VERSION }

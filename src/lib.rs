@@ -113,3 +113,8 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryReport, Stats};
 pub use types::{BackendKind, Digest, Durability, Millis, RecordKind, SegmentId, Sequence};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/configuration.md")]
+struct Pages;

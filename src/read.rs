@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::format::length::class_bytes;
 use crate::format::record::{self, Defect};
 use crate::index::Location;
-use crate::log::append::class_bytes;
 use crate::segment::{Segment, SegmentSet};
 use crate::types::{Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
 

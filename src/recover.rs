@@ -12,13 +12,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{self, FooterDefect, Row};
+use crate::format::length::class_bytes;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Change, Index, Location};
-use crate::log::append::class_bytes;
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, SegmentSet, Summary};
 use crate::stats::RecoveryReport;
@@ -46,12 +47,14 @@ pub struct Recovery<'a> {
 }
 
 /// What recovery learned besides the report.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The highest sequence seen.
     pub last_sequence: Sequence,
     /// The newest creation time seen.
     pub newest: Millis,
+    /// The manifest that holds now.
+    pub manifest: Manifest,
 }
 
 /// What a file turned out to be.
@@ -79,7 +82,7 @@ struct Examined {
 /// `NewerFormat`, `Locked`, `Io`. A damaged file is not an error.
 pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
     let examined = examine_all(r, slots).await?;
-    let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0) };
+    let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
     let mut doubt_below = Sequence(0);
     for one in examined {
@@ -106,7 +109,14 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
             }
         }
     }
-    publish_all(r, used, doubt_below, report).await?;
+    // Said in the manifest before any segment is sealed anew, so that the doubt outlives this run.
+    if doubt_below > outcome.manifest.cleared {
+        outcome.manifest.cleared = Sequence(doubt_below.0 - 1);
+        catalog::write_manifest(&**r.backend, &r.dir, &outcome.manifest)
+            .await
+            .map_err(Error::io("write the manifest of", &r.dir))?;
+    }
+    publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
 }
@@ -182,7 +192,7 @@ async fn examine(
     let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     let len = file.len().await.map_err(failed)?;
     let is_whole = len == manifest.segment_len_bytes;
-    let head = file.read_at(0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
+    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
     let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
     let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
     let header = match SegmentHeader::decode(&head) {
@@ -222,6 +232,7 @@ async fn examine(
             report.segments_scanned += 1;
             report.bytes_read += scanned.bytes_read;
             report.records += scanned.rows.len() as u64;
+            report.torn_bytes += scanned.torn_bytes;
             report.dropped_damaged += scanned.damage.len() as u64;
             for damage in &scanned.damage {
                 report.note(format!("{} at {}: {}", segment_name(slot), damage.offset, damage.defect));
@@ -252,21 +263,15 @@ async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Dura
 }
 
 /// Publishes all rows, then takes out what is not to be served, then seals what was scanned.
-async fn publish_all(
-    r: &Recovery<'_>,
-    used: Vec<Used>,
-    doubt_below: Sequence,
-    report: &mut RecoveryReport,
-) -> Result<()> {
+async fn publish_all(r: &Recovery<'_>, used: Vec<Used>, floor: Sequence, report: &mut RecoveryReport) -> Result<()> {
     let used = Arc::new(used);
-    let floor = r.manifest.cleared;
     let publisher = Publisher {
         by_slot: index_by_slot(&used),
         used: used.clone(),
         index: r.index.clone(),
         segments: r.segments.clone(),
+        cleared_up_to: r.manifest.cleared,
         floor,
-        doubt_below,
         now: r.now,
         replaced: AtomicU64::new(0),
         cleared: AtomicU64::new(0),
@@ -330,8 +335,9 @@ struct Publisher {
     by_slot: Vec<Option<usize>>,
     index: Arc<Index>,
     segments: Arc<SegmentSet>,
+    /// Up to here a `clear` said so; from there to the floor, damage does.
+    cleared_up_to: Sequence,
     floor: Sequence,
-    doubt_below: Sequence,
     now: Millis,
     replaced: AtomicU64,
     cleared: AtomicU64,
@@ -375,7 +381,9 @@ impl Publisher {
 
     fn publish(&self, one: &Used, row: &Row) {
         if row.sequence <= self.floor {
-            self.cleared.fetch_add(1, Ordering::Relaxed);
+            let is_cleared = row.sequence <= self.cleared_up_to;
+            let count = if is_cleared { &self.cleared } else { &self.doubtful };
+            count.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let at = Self::location(one, row);
@@ -401,22 +409,19 @@ impl Publisher {
     fn withdraw(&self, one: &Used, row: &Row) {
         let is_put = row.kind == RecordKind::Put;
         let is_expired = is_put && row.is_expired(self.now);
-        let is_doubtful = is_put && row.sequence < self.doubt_below;
-        if is_put && !is_expired && !is_doubtful {
+        if is_put && !is_expired {
             return;
         }
         let at = Self::location(one, row);
         // An expired entry with an older copy behind it stays, so that its eviction leaves a marker.
-        let stays = |older: bool| is_expired && older && !is_doubtful;
+        let stays = |older: bool| is_expired && older;
         let removed = self.index.update(row.digest, |found| match found {
             Some(f) if f.location == at && !stays(f.older) => (Change::Remove, true),
             _ => (Change::Keep, false),
         });
         if removed {
             self.segments.sub_live(at.slot, row.len_bytes());
-            if is_doubtful {
-                self.doubtful.fetch_add(1, Ordering::Relaxed);
-            } else if is_expired {
+            if is_expired {
                 self.expired.fetch_add(1, Ordering::Relaxed);
             }
         }

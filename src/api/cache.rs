@@ -108,7 +108,7 @@ impl DiskCache {
     /// Removes every entry, durably once this returns.
     ///
     /// # Errors
-    /// `Io` if the manifest cannot be written: then nothing was removed.
+    /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open.
     pub async fn clear(&self) -> Result<()> {
         self.engine.clear().await
     }

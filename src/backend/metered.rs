@@ -10,7 +10,7 @@ use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::stats::{Counter, Counters};
 use crate::types::BackendKind;
 
-/// Counts into [`Counters`], and answers `TimedOut` for reads, writes, syncs and allocations that take longer than
+/// Counts into `Counters`, and answers `TimedOut` for reads, writes, syncs and allocations that take longer than
 /// the limit. Such an operation goes on in the background with its file and buffer; what it wrote is unknown, as after
 /// any failed write. Needs a runtime with tokio's time enabled.
 pub struct Metered {
@@ -86,7 +86,17 @@ impl Backend for Metered {
     }
 
     fn remove(&self, path: &Path) -> IoFuture<()> {
-        self.meter.count(self.inner.remove(path), |c| &c.failures_remove)
+        let removed = self.inner.remove(path);
+        let counters = self.meter.counters.clone();
+        // What is not there need not be removed.
+        let is_failure = |e: &io::Error| e.kind() != io::ErrorKind::NotFound;
+        Box::pin(async move {
+            removed.await.inspect_err(|e| {
+                if is_failure(e) {
+                    counters.failures_remove.add_one()
+                }
+            })
+        })
     }
 
     fn sync_dir(&self, dir: &Path) -> IoFuture<()> {

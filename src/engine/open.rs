@@ -76,7 +76,7 @@ impl Engine {
         let engine = Self {
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
-            manifest: tokio::sync::Mutex::new(directory.manifest),
+            manifest: tokio::sync::Mutex::new(recovered.manifest),
             config,
             backend,
             index,

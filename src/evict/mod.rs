@@ -11,7 +11,6 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backend::{OpenMode, WriteBuf, exact};
-use crate::entry::RefuseReason;
 use crate::error::Result;
 use crate::format::footer::Row;
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
@@ -21,6 +20,7 @@ use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
 use crate::types::{Durability, RecordKind, SegmentId};
+use tokio::task::JoinSet;
 
 pub mod policy;
 mod upkeep;
@@ -56,48 +56,63 @@ impl Evictor {
             .collect()
     }
 
-    /// Evicts the segment that the policy picks. Whether there was one.
+    /// Evicts up to `count` segments that the policy picks, which share one sync. How many there were.
     ///
     /// # Errors
     /// `Closed`.
-    pub async fn evict_one(&self) -> Result<bool> {
-        let Some((candidate, reason)) = policy::pick(&self.candidates(), self.log.clock.now()) else {
-            return Ok(false);
-        };
-        self.evict(candidate, reason).await
+    pub async fn evict(&self, count: usize) -> Result<usize> {
+        self.log.set_evicting(true);
+        let evicted = self.evict_and_free(count).await;
+        self.log.set_evicting(false);
+        evicted
     }
 
-    async fn evict(&self, candidate: Candidate, reason: Reason) -> Result<bool> {
-        let Some(victim) = self.log.segments.get(candidate.slot) else { return Ok(false) };
+    async fn evict_and_free(&self, count: usize) -> Result<usize> {
+        let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
+        let mut needs_sync = false;
+        while victims.len() < count {
+            let mut candidates = self.candidates();
+            candidates.retain(|c| victims.iter().all(|(v, _)| v.id != c.id));
+            let picked = policy::pick(&candidates, self.log.clock.now());
+            let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
+                break;
+            };
+            needs_sync |= self.unload(&victim, reason).await?;
+            victims.push((victim, reason));
+        }
+        // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
+        if self.log.owes() || (needs_sync && self.log.settle(Durability::Synced).await.is_err()) {
+            return Ok(0);
+        }
+        // Only now, and all at once: none of them relied on another one being gone.
+        let mut freeing = JoinSet::new();
+        for (victim, reason) in victims {
+            freeing.spawn(free(self.log.clone(), victim, reason));
+        }
+        let mut freed = 0;
+        while let Some(one) = freeing.join_next().await {
+            freed += usize::from(one.unwrap_or(false));
+        }
+        Ok(freed)
+    }
+
+    /// Moves or forgets everything in a segment. Whether that must be synced before the file is freed.
+    async fn unload(&self, victim: &Segment, reason: Reason) -> Result<bool> {
         tracing::debug!(segment = %victim.id, ?reason, "evicting");
-        match self.rows(&victim).await {
-            Ok(rows) => self.empty(&victim, &rows).await?,
+        match self.rows(victim).await {
+            Ok(rows) => self.empty(victim, &rows).await,
             Err(error) => {
                 tracing::error!(path = %victim.path.display(), %error, "cannot read a segment that is evicted");
-                self.drop_unread(&victim);
+                self.drop_unread(victim);
+                Ok(true)
             }
         }
-        self.log.segments.retire(victim.slot);
-        if let Err(error) = self.free(&victim).await {
-            tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file");
-        }
-        if self.log.segments.is_over_limit() && self.log.backend.remove(&victim.path).await.is_ok() {
-            let _ = self.log.backend.sync_dir(self.log.segments.dir()).await;
-            self.log.segments.set_absent(victim.slot);
-        } else {
-            self.log.segments.set_free(victim.slot);
-        }
-        self.log.counters.segments_evicted.add_one();
-        if reason == Reason::Expired {
-            self.log.counters.segments_expired.add_one();
-        }
-        Ok(true)
     }
 
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
     async fn rows(&self, victim: &Segment) -> io::Result<Vec<Row>> {
         if victim.is_lost(u64::MAX) {
-            return Ok(std::mem::take(&mut victim.tail.lock().rows));
+            return Ok(victim.tail.lock().rows.clone());
         }
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
@@ -120,7 +135,7 @@ impl Evictor {
 
     fn dropped_unread(&self, keep: bool, at: Location) -> bool {
         if !keep {
-            self.log.segments.sub_live(at.slot, crate::log::append::class_bytes(at.class));
+            self.log.segments.sub_live(at.slot, crate::format::length::class_bytes(at.class));
             self.log.counters.entries_damaged.add_one();
         }
         keep
@@ -130,8 +145,9 @@ impl Evictor {
         self.log.index.retain(|found| self.dropped_unread(found.location.slot != victim.slot, found.location));
     }
 
-    /// Rewrites what is worth it, forgets the rest, leaves the markers that are needed, and syncs all that.
-    async fn empty(&self, victim: &Segment, rows: &[Row]) -> Result<()> {
+    /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
+    /// for what was written, or for what replaced these records.
+    async fn empty(&self, victim: &Segment, rows: &[Row]) -> Result<bool> {
         let now = self.log.clock.now();
         let location =
             |row: &Row| Location { slot: victim.slot, offset_units: row.offset_units, class: row.class.bits() };
@@ -158,12 +174,7 @@ impl Evictor {
                 self.carry_marker(victim, row, location(row)).await?;
             }
         }
-        let wrote = self.log.is_dirty(Stream::Reinserted);
-        if is_covered || wrote {
-            // A failing disk loses entries, and says so itself.
-            let _ = self.log.settle(Durability::Synced).await;
-        }
-        Ok(())
+        Ok(is_covered || self.log.is_dirty(Stream::Reinserted))
     }
 
     /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
@@ -211,51 +222,55 @@ impl Evictor {
 
     async fn leave_marker(&self, row: &Row, horizon: SegmentId) -> Result<()> {
         let key = row.digest.0.to_le_bytes();
-        let value = horizon.0.to_le_bytes();
-        let entry = Entry::marker(row.digest, &key, &value, self.log.clock.now());
-        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence), true).await?;
+        let entry = Entry::marker(row.digest, &key, self.log.clock.now());
+        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await?;
         match left {
             Ok(_) => self.log.counters.markers_written.add_one(),
             Err(_) => self.log.owe_marker(row.digest, row.sequence),
         }
         Ok(())
     }
+}
 
-    /// Pays the markers that a failing disk kept from being written.
-    async fn pay_markers(&self) -> Result<()> {
-        for (digest, sequence) in self.log.take_owed() {
-            let key = digest.0.to_le_bytes();
-            let value = self.log.segments.newest_id().0.to_le_bytes();
-            let entry = Entry::marker(digest, &key, &value, self.log.clock.now());
-            match self.log.append(Stream::New, &entry, Order::Marker(sequence), false).await? {
-                Ok(_) => self.log.counters.markers_written.add_one(),
-                Err(RefuseReason::TooLarge) => {}
-                Err(_) => self.log.owe_marker(digest, sequence),
-            }
-        }
-        Ok(())
+/// Gives the victim's file back: free, or removed if there are more files than the capacity holds. Whether it could.
+async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
+    if let Err(error) = mark_free(&log, &victim).await {
+        tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file; it is tried again");
+        return false;
     }
+    log.segments.retire(victim.slot);
+    log.counters.segments_evicted.add_one();
+    if reason == Reason::Expired {
+        log.counters.segments_expired.add_one();
+    }
+    if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
+        let _ = log.backend.sync_dir(log.segments.dir()).await;
+        log.segments.set_absent(victim.slot);
+    } else {
+        log.segments.set_free(victim.slot);
+    }
+    true
+}
 
-    /// Says on disk that the file holds nothing, so that nothing in it comes back.
-    async fn free(&self, victim: &Segment) -> io::Result<()> {
-        let header = SegmentHeader {
-            id: victim.id,
-            segment_len_bytes: self.log.segments.segment_len_bytes(),
-            created: self.log.clock.now(),
-            stream: FREE_STREAM,
-            directory_id: self.log.directory_id,
-        };
-        let len = DATA_START as usize;
-        let mut buf = self.log.pool.take(len)?;
-        let encoded = header.encode();
-        buf[..len].fill(0);
-        buf[..encoded.len()].copy_from_slice(&encoded);
-        let direct = self.log.config.direct_io;
-        let file = self.log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
-        exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
-        self.log.counters.bytes_written.add(DATA_START);
-        file.sync_data().await
-    }
+/// Says on disk that the file holds nothing, so that nothing in it comes back.
+async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
+    let header = SegmentHeader {
+        id: victim.id,
+        segment_len_bytes: log.segments.segment_len_bytes(),
+        created: log.clock.now(),
+        stream: FREE_STREAM,
+        directory_id: log.directory_id,
+    };
+    let len = DATA_START as usize;
+    let mut buf = log.pool.take(len)?;
+    let encoded = header.encode();
+    buf[..len].fill(0);
+    buf[..encoded.len()].copy_from_slice(&encoded);
+    let direct = log.config.direct_io;
+    let file = log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
+    exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
+    log.counters.bytes_written.add(DATA_START);
+    file.sync_data().await
 }
 
 fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {

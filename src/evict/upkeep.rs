@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Evictor, Reason, policy};
+use super::{Evictor, policy};
 use crate::error::Result;
 
 /// How often expired segments, owed markers and a full disk are looked at, while there are any.
@@ -16,7 +16,10 @@ impl Evictor {
             match self.keep_up().await {
                 Ok(true) => {}
                 Ok(false) => self.rest().await,
-                Err(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "eviction was interrupted");
+                    self.rest().await;
+                }
             }
         }
     }
@@ -24,6 +27,7 @@ impl Evictor {
     async fn rest(&self) {
         let woken = self.log.upkeep.notified();
         let is_waiting = self.log.owes()
+            || self.log.segments.census().available < self.low_water()
             || self.log.segments.is_growth_stopped()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
@@ -38,18 +42,16 @@ impl Evictor {
     /// One round. Whether there may be more to do at once.
     async fn keep_up(&self) -> Result<bool> {
         if self.log.owes() {
-            self.pay_markers().await?;
+            self.log.pay_owed().await?;
         }
         let now = self.log.clock.now();
-        let candidates = self.candidates();
-        if let Some(expired) = candidates.iter().find(|c| policy::is_expired(c, now)) {
-            return self.evict(*expired, Reason::Expired).await;
-        }
-        let census = self.log.segments.census();
-        if census.available < self.low_water() && census.sealed > 0 {
-            return self.evict_one().await;
-        }
-        Ok(false)
+        let expired = self.candidates().iter().filter(|c| policy::is_expired(c, now)).count();
+        let available = self.log.segments.census().available;
+        let missing = if available < self.low_water() { self.high_water() - available } else { 0 };
+        // What is rewritten must fit the segment that is kept available for it.
+        let most = 100 / usize::from(self.log.config.reinsert_percent).max(1);
+        let count = (missing as usize).max(expired).min(most);
+        Ok(count > 0 && self.evict(count).await? > 0)
     }
 
     /// Evicts until the directory is within its capacity again, after it was made smaller.
@@ -57,13 +59,18 @@ impl Evictor {
     /// # Errors
     /// `Closed`.
     pub async fn shrink(&self) -> Result<()> {
-        while self.log.segments.is_over_limit() && self.evict_one().await? {}
+        while self.log.segments.is_over_limit() && self.evict(1).await? > 0 {}
         Ok(())
     }
 
-    /// How many segments are kept available: one for what eviction rewrites, one for each writer that comes next, and
-    /// in a large cache a few more, so that bursts do not wait.
+    /// Fewer available segments than this, and eviction begins: one is for what eviction rewrites, one for each writer
+    /// that comes next.
     fn low_water(&self) -> u64 {
-        (self.log.segments.limit() / 32).clamp(3, 8).min(self.log.segments.limit() - 3)
+        3.min(self.log.segments.limit() - 3)
+    }
+
+    /// Eviction goes on up to this many: in a larger cache a few more, which then share a sync.
+    fn high_water(&self) -> u64 {
+        self.low_water() + (self.log.segments.limit() / 16).min(8)
     }
 }

@@ -65,3 +65,8 @@ impl LengthClass {
 pub(super) fn is_segment_len(len_bytes: u64) -> bool {
     (2 * BLOCK_BYTES..=MAX_RECORD_BYTES).contains(&len_bytes) && len_bytes.is_multiple_of(BLOCK_BYTES)
 }
+
+/// The length that the class bits of a location stand for, in bytes; 0 for bits that are no class.
+pub fn class_bytes(bits: u16) -> u64 {
+    LengthClass::from_bits(bits).map_or(0, LengthClass::len_bytes)
+}

@@ -1,13 +1,13 @@
-//! The index: where each key's newest record is, in ten bytes an entry and hashbrown's byte of tag.
+//! The index: where each key's newest record is, in eleven bytes an entry and hashbrown's byte of tag.
 //!
 //! The unit of the index is the digest, not the key: of the 64 bits of a [`Digest`] the choice of the shard, the choice
-//! of the sub-table and the 28 bits in the slot tell entries apart, 33 bits and log2(shards) together (38 with 32
-//! shards). Two keys whose digests agree in all of these share one slot: the newer one wins and the older is forgotten,
+//! of the sub-table and the 36 bits in the slot tell entries apart, 43 bits and log2(shards) together (48 with 32
+//! shards: of ten million keys hardly a pair meets). Two keys whose digests agree in all of these share one slot: the newer one wins and the older is forgotten,
 //! a miss: with 32 shards and 50 million entries one in 10,000, with one shard three in 1,000. Who reads a record
 //! compares its key (DESIGN.md, trap 14).
 //!
-//! A hash table that doubles swings between 12.6 and 25 bytes an entry. So a shard holds 32 sub-tables whose shares of
-//! the hash range grow by the factor 2^(1/32): they double one after the other, and the index as a whole stays near 18
+//! A hash table that doubles swings between 13.7 and 27 bytes an entry. So a shard holds 128 sub-tables whose shares of
+//! the hash range grow by the factor 2^(1/128): they double one after the other, and the index as a whole stays near 20
 //! bytes an entry at every count.
 
 mod slot;
@@ -24,7 +24,7 @@ use slot::{HASH_BITS, Slot};
 use table::Table;
 
 /// Sub-tables of a shard.
-const TABLES: usize = 32;
+const TABLES: usize = 128;
 /// Bits of the digest that choose shard and sub-table: those that the slot does not keep.
 const ROUTE_BITS: u32 = u64::BITS - HASH_BITS;
 /// Most shards; more would be overhead only.
@@ -66,7 +66,7 @@ pub enum Change {
 /// The index. Every operation on one digest is atomic; none blocks for longer than the resize of one sub-table.
 pub struct Index {
     shards: Box<[Shard]>,
-    /// Where sub-table i + 1 begins within a shard's range of 2^36.
+    /// Where sub-table i + 1 begins within a shard's range of 2^28.
     bounds: [u64; TABLES - 1],
 }
 
@@ -83,7 +83,7 @@ struct Shard {
 struct Route {
     shard: usize,
     table: usize,
-    hash: u32,
+    hash: u64,
 }
 
 /// A locked sub-table, and the counts that must follow it.
@@ -91,14 +91,14 @@ struct Locked<'a> {
     shard: &'a Shard,
     tables: MutexGuard<'a, [Table; TABLES]>,
     table: usize,
-    hash: u32,
+    hash: u64,
 }
 
 impl Index {
     /// An empty index of `shards` shards, each with a lock of its own; 1 to 1,024 (what is outside counts as the
     /// nearest).
     pub fn new(shards: usize) -> Self {
-        // The shares of the first i sub-tables sum to 2^(i/32) - 1.
+        // The shares of the first i sub-tables sum to 2^(i/128) - 1.
         let bound = |i: usize| ((2f64.powf((i + 1) as f64 / TABLES as f64) - 1.0) * (1u64 << ROUTE_BITS) as f64) as u64;
         Self {
             shards: (0..shards.clamp(1, MAX_SHARDS)).map(|_| Shard::new()).collect(),
@@ -195,7 +195,7 @@ impl Index {
         Route {
             shard: (scaled >> ROUTE_BITS) as usize,
             table: self.bounds.partition_point(|bound| *bound <= rest),
-            hash: (d.0 & ((1 << HASH_BITS) - 1)) as u32,
+            hash: d.0 & ((1 << HASH_BITS) - 1),
         }
     }
 
@@ -208,7 +208,11 @@ impl Index {
 
 impl Shard {
     fn new() -> Self {
-        Self { tables: Mutex::default(), len: AtomicU64::new(0), heap_bytes: AtomicU64::new(0) }
+        Self {
+            tables: Mutex::new(std::array::from_fn(|_| Table::default())),
+            len: AtomicU64::new(0),
+            heap_bytes: AtomicU64::new(0),
+        }
     }
 }
 

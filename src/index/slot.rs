@@ -1,12 +1,14 @@
-//! One packed slot: 80 bits, alignment 1. It lives in memory only, so its layout may change at will.
+//! One packed slot: 88 bits, alignment 1. It lives in memory only, so its layout may change at will.
 //!
-//! Bits 0..28 hash, 28..50 offset in units, 50..61 length class, 61..63 hits, 63 older; then 16 bits of segment number.
+//! Bits 0..28 low hash, 28..50 offset in units, 50..61 length class, 61..63 hits, 63 older; then 16 bits of segment
+//! number and 8 of high hash.
 
 use super::{Found, Location};
 
 /// Bits of the digest that a slot keeps; the shard and the sub-table stand for further ones.
-pub(super) const HASH_BITS: u32 = 28;
-const OFFSET_SHIFT: u32 = HASH_BITS;
+pub(super) const HASH_BITS: u32 = LOW_HASH_BITS + 8;
+const LOW_HASH_BITS: u32 = 28;
+const OFFSET_SHIFT: u32 = LOW_HASH_BITS;
 const OFFSET_BITS: u32 = 22;
 const CLASS_SHIFT: u32 = OFFSET_SHIFT + OFFSET_BITS;
 const CLASS_BITS: u32 = 11;
@@ -21,26 +23,27 @@ const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
 }
 
-/// Ten bytes that say where a record is.
+/// Eleven bytes that say where a record is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot([u8; 10]);
+pub(super) struct Slot([u8; 11]);
 
 impl Slot {
-    pub(super) fn new(hash: u32, location: Location, older: bool) -> Self {
+    pub(super) fn new(hash: u64, location: Location, older: bool) -> Self {
         debug_assert!(u64::from(location.offset_units) <= mask(OFFSET_BITS), "{location:?}");
         debug_assert!(u64::from(location.class) <= mask(CLASS_BITS), "{location:?}");
-        let word = u64::from(hash) & mask(HASH_BITS)
+        let word = hash & mask(LOW_HASH_BITS)
             | (u64::from(location.offset_units) & mask(OFFSET_BITS)) << OFFSET_SHIFT
             | (u64::from(location.class) & mask(CLASS_BITS)) << CLASS_SHIFT
             | u64::from(older) << OLDER_SHIFT;
-        let mut slot = Self([0; 10]);
+        let mut slot = Self([0; 11]);
         slot.set_word(word);
-        slot.0[8..].copy_from_slice(&location.slot.to_le_bytes());
+        slot.0[8..10].copy_from_slice(&location.slot.to_le_bytes());
+        slot.0[10] = (hash >> LOW_HASH_BITS) as u8;
         slot
     }
 
     fn word(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, _, _] = self.0;
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
@@ -48,8 +51,8 @@ impl Slot {
         self.0[..8].copy_from_slice(&word.to_le_bytes());
     }
 
-    pub(super) fn hash(&self) -> u32 {
-        (self.word() & mask(HASH_BITS)) as u32
+    pub(super) fn hash(&self) -> u64 {
+        self.word() & mask(LOW_HASH_BITS) | u64::from(self.0[10]) << LOW_HASH_BITS
     }
 
     pub(super) fn location(&self) -> Location {
@@ -84,8 +87,8 @@ mod tests {
 
     #[test]
     fn the_extremes_of_every_field_keep_to_themselves() {
-        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (10, 1));
-        let (hash, offset_units, class) = (mask(HASH_BITS) as u32, mask(OFFSET_BITS) as u32, mask(CLASS_BITS) as u16);
+        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (11, 1));
+        let (hash, offset_units, class) = (mask(HASH_BITS), mask(OFFSET_BITS) as u32, mask(CLASS_BITS) as u16);
         let cases = [
             (hash, 0, 0, 0, false),
             (0, offset_units, 0, 0, false),

@@ -7,7 +7,7 @@
 use hashbrown::HashTable;
 
 use super::Found;
-use super::slot::Slot;
+use super::slot::{HASH_BITS, Slot};
 
 /// A full table is doubled if more than this share of what it can hold is in use, else cleaned up. The remaining
 /// sixteenth pays for the next clean-up: at most 15 moves an insertion, in practice far fewer.
@@ -22,8 +22,8 @@ const SMALL_BUCKETS: usize = 16;
 pub(super) struct Table(HashTable<Slot>);
 
 /// What hashbrown works on: it takes the bucket from the low bits and the tag from the top 7.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) | u64::from(hash) << 36
+fn spread(hash: u64) -> u64 {
+    hash | hash << (u64::BITS - HASH_BITS)
 }
 
 fn rehash(slot: &Slot) -> u64 {
@@ -31,11 +31,11 @@ fn rehash(slot: &Slot) -> u64 {
 }
 
 impl Table {
-    pub(super) fn find(&self, hash: u32) -> Option<&Slot> {
+    pub(super) fn find(&self, hash: u64) -> Option<&Slot> {
         self.0.find(spread(hash), |slot| slot.hash() == hash)
     }
 
-    pub(super) fn find_mut(&mut self, hash: u32) -> Option<&mut Slot> {
+    pub(super) fn find_mut(&mut self, hash: u64) -> Option<&mut Slot> {
         self.0.find_mut(spread(hash), |slot| slot.hash() == hash)
     }
 
@@ -48,7 +48,7 @@ impl Table {
     }
 
     /// Removes the slot with this hash if `condition` holds for it.
-    pub(super) fn remove_if(&mut self, hash: u32, condition: impl FnOnce(&Slot) -> bool) -> Option<Slot> {
+    pub(super) fn remove_if(&mut self, hash: u64, condition: impl FnOnce(&Slot) -> bool) -> Option<Slot> {
         let entry = self.0.find_entry(spread(hash), |slot| slot.hash() == hash).ok()?;
         if !condition(entry.get()) {
             return None;
@@ -109,13 +109,13 @@ mod tests {
     use super::super::Location;
     use super::*;
 
-    fn slot(hash: u32) -> Slot {
-        Slot::new(hash, Location { slot: 0, offset_units: hash & 0xffff, class: 0 }, false)
+    fn slot(hash: u64) -> Slot {
+        Slot::new(hash, Location { slot: 0, offset_units: (hash & 0xffff) as u32, class: 0 }, false)
     }
 
-    /// A spread of hashes without repeats: an odd multiplier permutes the 28 bits.
-    fn hash(n: u32) -> u32 {
-        n.wrapping_mul(0x9e37_79b1) & ((1 << 28) - 1)
+    /// A spread of hashes without repeats: an odd multiplier permutes the bits.
+    fn hash(n: u32) -> u64 {
+        u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) & ((1 << HASH_BITS) - 1)
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         for n in 0..100_000 {
             assert!(table.remove_if(hash(n), |_| true).is_some());
             let left = 99_999 - n as usize;
-            assert!(table.heap_bytes() <= left * 34 + 256, "{} bytes for {left}", table.heap_bytes());
+            assert!(table.heap_bytes() <= left * 37 + 256, "{} bytes for {left}", table.heap_bytes());
         }
         assert_eq!((table.len(), table.heap_bytes()), (0, 0));
     }

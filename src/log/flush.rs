@@ -80,7 +80,7 @@ impl Log {
         let mut tail = segment.tail.lock();
         // A header alone is not worth a write.
         if !tail.rows.is_empty() {
-            tail.queue_open(segment.id, self.last_sequence());
+            tail.queue_open(segment.id, segment.synced());
         }
         Some(Goal { segment: segment.clone(), end: tail.end() })
     }
@@ -116,7 +116,10 @@ impl Log {
         exact::write_all_at(&*file, queued.start, queued.buf).await.map_err(|e| (segment.clone(), e))?;
         self.counters.bytes_written.add(len);
         segment.set_written(queued.start + len);
-        segment.tail.lock().written();
+        let mut tail = segment.tail.lock();
+        tail.written();
+        self.counters.bytes_padded.add(std::mem::take(&mut tail.padded_bytes));
+        drop(tail);
         self.budget.add_permits(queued.debit as usize);
         Ok(())
     }
@@ -133,7 +136,6 @@ impl Log {
         let failed = |e: io::Error| (segment.clone(), e);
         let (rows, data_end, newest) = {
             let mut tail = segment.tail.lock();
-            self.counters.bytes_padded.add(std::mem::take(&mut tail.padded_bytes));
             (std::mem::take(&mut tail.rows), tail.end(), tail.newest)
         };
         if segment.written() > 0 && !segment.is_lost(u64::MAX) {
@@ -199,15 +201,15 @@ impl Log {
         self.sealed(stream, segment, kept);
     }
 
-    /// An entry was lost. If an older copy may be on disk, a marker is owed for it.
+    /// A record was lost.
     fn lose(&self, slot: u16, row: &Row) {
         let location = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
-        if let Some(found) = self.forget(row.digest, location) {
+        let is_lost = self.forget(row.digest, location).is_some();
+        if is_lost {
             self.counters.entries_lost.add_one();
-            if found.older {
-                self.owe_marker(row.digest, row.sequence);
-            }
-        } else if row.kind != RecordKind::Put {
+        }
+        // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
+        if is_lost || row.kind != RecordKind::Put {
             self.owe_marker(row.digest, row.sequence);
         }
     }

@@ -10,8 +10,8 @@ use super::{Inspector, SegmentState};
 use crate::backend::exact;
 use crate::error::{Error, Result};
 use crate::format::digest::digest;
+use crate::format::length::class_bytes;
 use crate::format::record::{self, Defect};
-use crate::log::append::class_bytes;
 use crate::types::{RecordKind, SegmentId, UNIT_BYTES};
 
 /// Whether a key is served, and if not, why.

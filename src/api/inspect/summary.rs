@@ -4,8 +4,8 @@ use super::examine::Examined;
 use super::fold::Fold;
 use super::{Inspector, SegmentState, SegmentSummary, Summary};
 use crate::error::Result;
+use crate::format::length::class_bytes;
 use crate::format::manifest;
-use crate::log::append::class_bytes;
 
 impl Inspector {
     /// What the directory holds. Memory: about 40 bytes for each key on disk.

@@ -5,8 +5,6 @@
 //! differs: 128 MiB, full before the watch starts, or enough for everything.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -55,11 +53,8 @@ async fn run(dir: &Path, capacity_bytes: u64, backend: BackendKind) -> Result<(Q
         entries.set(&store, number).await?;
     }
     let evicted_before = evicted(&store)?;
-    let newest = Arc::new(AtomicU64::new(FILL - 1));
     let started = Instant::now();
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|task| tokio::spawn(one_task(store.clone(), entries, task, Arc::clone(&newest), started)))
-        .collect();
+    let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(one_task(store.clone(), entries, task, started))).collect();
     let (mut latencies, mut missed) = (Latencies::default(), 0);
     for task in tasks {
         let (part, misses) = task.await.context("a task ended badly")??;
@@ -75,13 +70,7 @@ async fn run(dir: &Path, capacity_bytes: u64, backend: BackendKind) -> Result<(Q
     Ok((latencies.quantiles(), evictions, missed))
 }
 
-async fn one_task(
-    store: Store,
-    entries: Entries,
-    task: u64,
-    newest: Arc<AtomicU64>,
-    started: Instant,
-) -> Result<(Latencies, u64)> {
+async fn one_task(store: Store, entries: Entries, task: u64, started: Instant) -> Result<(Latencies, u64)> {
     let mut rng = SplitMix::new(task);
     let (mut latencies, mut missed) = (Latencies::default(), 0);
     for turn in 0..SETS / TASKS {
@@ -89,11 +78,9 @@ async fn one_task(
         tokio::time::sleep_until((started + due).into()).await;
         let number = FILL + turn * TASKS + task;
         entries.set(&store, number).await?;
-        newest.fetch_max(number, Ordering::Relaxed);
         for _ in 0..GETS_PER_SET {
-            // A few of the very newest may still be on their way in other tasks: leave out twice the number of tasks.
-            let back = 2 * TASKS + rng.below(NEWEST);
-            let wanted = newest.load(Ordering::Relaxed) - back;
+            // Only what this task has set itself, or what was there before: other tasks may lag behind.
+            let wanted = number - TASKS * (1 + rng.below(NEWEST / TASKS));
             let asked = Instant::now();
             let found = store.get(&entries.key(wanted)).await?;
             latencies.record(asked.elapsed());

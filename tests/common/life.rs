@@ -1,0 +1,432 @@
+//! The lives of a cache over the simulated disk: random work, a death, a reopen, and the model asked at each step.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use esker::backend::Backend;
+use esker::backend::sim::{FaultPlan, ReadNow, Sim};
+use esker::clock::ManualClock;
+use esker::{DiskCache, Durability, Millis, SetOptions, SetOutcome};
+
+use super::model::{Death, Fate, Level, Model};
+use super::{Dice, key, read_value, value};
+
+pub const DIR: &str = "/cache";
+const SEGMENT_LEN_BYTES: u64 = 64 << 10;
+const SHORT_TTL_MS: u64 = 5_000;
+const START_MS: u64 = 1_700_000_000_000;
+
+/// What kind of lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub capacity_bytes: u64,
+    /// No eviction comes: what is durable must be there (and nothing is refused).
+    pub is_roomy: bool,
+    pub keys: u32,
+    pub max_value_bytes: u64,
+    pub lives: u32,
+    pub steps: u64,
+    pub memory_bytes: u64,
+    /// The canary: syncs do nothing.
+    pub lie_about_sync: bool,
+}
+
+impl Plan {
+    /// Small enough that eviction is always at work.
+    pub fn tight() -> Self {
+        Self {
+            capacity_bytes: 1 << 20,
+            is_roomy: false,
+            keys: 24,
+            max_value_bytes: 12_000,
+            lives: 5,
+            steps: 160,
+            memory_bytes: 0,
+            lie_about_sync: false,
+        }
+    }
+
+    /// Large enough that nothing is ever evicted.
+    pub fn roomy() -> Self {
+        Self { capacity_bytes: 16 << 20, is_roomy: true, steps: 80, max_value_bytes: 6_000, ..Self::tight() }
+    }
+}
+
+pub struct Lives {
+    seed: u64,
+    plan: Plan,
+    dice: Dice,
+    sim: Sim,
+    clock: Arc<ManualClock>,
+    /// The latest time that the clock showed: what the cache goes by.
+    now: u64,
+    model: Model,
+    version: u32,
+    cache: Option<DiskCache>,
+    /// What was done, for whoever reads a failure.
+    diary: Vec<String>,
+}
+
+/// Lives through all of a seed on a runtime of its own, whose time stands still unless all sleep.
+pub fn live(seed: u64, plan: Plan) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let mut lives = Lives::new(seed, plan).await?;
+        let outcome = lives.all().await;
+        outcome.map_err(|text| format!("seed {seed}: {text}\n{}", lives.diary.join("\n")))
+    })
+}
+
+impl Lives {
+    async fn new(seed: u64, plan: Plan) -> Result<Self, String> {
+        let sim = Sim::new(seed);
+        sim.create_dir_all(Path::new(DIR)).await.map_err(|e| e.to_string())?;
+        sim.sync_dir(Path::new("/")).await.map_err(|e| e.to_string())?;
+        Ok(Self {
+            seed,
+            plan,
+            dice: Dice::new(seed),
+            sim,
+            clock: Arc::new(ManualClock::new(Millis(START_MS))),
+            now: START_MS,
+            model: Model::new(plan.is_roomy),
+            version: 0,
+            cache: None,
+            diary: Vec::new(),
+        })
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.diary.push(text.into());
+    }
+
+    async fn all(&mut self) -> Result<(), String> {
+        for life in 0..self.plan.lives {
+            self.note(format!("-- life {life}"));
+            self.be_born().await?;
+            let steps = self.dice.below(self.plan.steps) + 1;
+            for _ in 0..steps {
+                self.step().await?;
+                self.check_size()?;
+            }
+            self.die().await?;
+        }
+        self.be_born().await
+    }
+
+    fn faults(&mut self) -> FaultPlan {
+        let calm = self.dice.one_in(3);
+        FaultPlan {
+            max_yields: if calm { 0 } else { self.dice.below(5) as u32 },
+            short_read: if calm { 0.0 } else { 0.1 },
+            short_write: if calm { 0.0 } else { 0.2 },
+            late_write: if self.plan.is_roomy || calm { 0.0 } else { 0.3 },
+            read_now: if calm { ReadNow::Serve } else { ReadNow::ServeWithProbability(0.5) },
+            lie_about_sync: self.plan.lie_about_sync,
+            ..FaultPlan::default()
+        }
+    }
+
+    fn open(&self) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
+        DiskCache::builder(DIR)
+            .capacity_bytes(self.plan.capacity_bytes)
+            .segment_len_bytes(SEGMENT_LEN_BYTES)
+            .memory_bytes(self.plan.memory_bytes)
+            .backend_with(Arc::new(self.sim.clone()))
+            .clock(self.clock.clone())
+            .seed([7; 16])
+            .open()
+    }
+
+    /// Opens the cache, maybe after dying at it, and asks for every key.
+    async fn be_born(&mut self) -> Result<(), String> {
+        let faults = self.faults();
+        self.sim.set_faults(faults);
+        self.clock.set(Millis(self.now));
+        if self.dice.one_in(5) {
+            let opening = tokio::spawn(self.open());
+            for _ in 0..self.dice.below(60) {
+                tokio::task::yield_now().await;
+            }
+            let death = self.crash();
+            opening.abort();
+            drop(opening.await);
+            self.note(format!("died at the open: {death:?}"));
+            self.model.died(death);
+            self.sim = self.sim.reopen();
+        }
+        let cache = self.open().await.map_err(|e| format!("cannot open: {e}"))?;
+        self.note(format!("{:?}", cache.recovery_report()));
+        self.cache = Some(cache);
+        let before = self.model.clone();
+        self.model.born();
+        let mut answers = BTreeMap::new();
+        for n in self.model.keys() {
+            let answer = self.get(n).await?;
+            answers.insert(n, answer);
+            self.judge(n, answer)?;
+        }
+        if self.plan.is_roomy { self.model.judge_prefix(&before, &answers, self.now) } else { Ok(()) }
+    }
+
+    fn cache(&self) -> Result<DiskCache, String> {
+        self.cache.clone().ok_or_else(|| "no cache is open".to_owned())
+    }
+
+    fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
+        self.note(format!("get {n}: {answer:?}"));
+        self.model.judge(n, answer, self.now)
+    }
+
+    async fn get(&self, n: u32) -> Result<Option<u32>, String> {
+        let hit = self.cache()?.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
+        hit.map(|hit| match read_value(hit.value()) {
+            Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),
+            other => Err(format!("key {n}: the bytes of {other:?}, metadata {:?}", hit.metadata())),
+        })
+        .transpose()
+    }
+
+    async fn step(&mut self) -> Result<(), String> {
+        let n = self.dice.below(u64::from(self.plan.keys)) as u32;
+        match self.dice.below(100) {
+            0..50 => self.write(n).await,
+            50..72 => {
+                let answer = self.get(n).await?;
+                self.judge(n, answer)
+            }
+            72..80 => self.delete(n).await,
+            80..84 => self.settle(Level::Written).await,
+            84..87 => self.settle(Level::Synced).await,
+            87..92 => {
+                let ms = self.dice.below(300);
+                self.note(format!("sleep {ms} ms"));
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                Ok(())
+            }
+            92..95 => self.move_clock(n).await,
+            95..98 => self.burst().await,
+            98 => self.set_and_get(n).await,
+            _ if self.dice.one_in(3) => {
+                self.cache()?.clear().await.map_err(|e| format!("clear: {e}"))?;
+                self.note("clear");
+                self.model.cleared(Level::Synced);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn move_clock(&mut self, n: u32) -> Result<(), String> {
+        if !self.dice.one_in(4) {
+            self.now += self.dice.below(4_000);
+            self.clock.set(Millis(self.now));
+            self.note(format!("it is {}", self.now));
+            return Ok(());
+        }
+        // A write reads the clock, so from here on the cache knows that it was that late.
+        self.write(n).await?;
+        self.clock.set(Millis(self.now - self.dice.below(6_000)));
+        self.note("the clock steps back");
+        for n in 0..4 {
+            let answer = self.get(n).await?;
+            self.judge(n, answer)?;
+        }
+        self.write(n).await?;
+        self.clock.set(Millis(self.now));
+        Ok(())
+    }
+
+    async fn write(&mut self, n: u32) -> Result<(), String> {
+        let write = self.plan_write(n);
+        let outcome = write.run(&self.cache()?).await;
+        self.wrote(&write, outcome)
+    }
+
+    async fn settle(&mut self, level: Level) -> Result<(), String> {
+        let cache = self.cache()?;
+        let done = if level == Level::Synced { cache.sync().await } else { cache.flush().await };
+        done.map_err(|e| format!("{level:?}: {e}"))?;
+        self.note(format!("settle {level:?}"));
+        self.model.settled(level);
+        Ok(())
+    }
+
+    async fn delete(&mut self, n: u32) -> Result<(), String> {
+        let was_there = self.cache()?.delete(key(n)).await.map_err(|e| format!("delete: {e}"))?;
+        self.note(format!("delete {n}: {was_there}"));
+        self.model.happened(n, Fate::Gone, Level::Synced, was_there.then_some(0));
+        Ok(())
+    }
+
+    fn plan_write(&mut self, n: u32) -> Write {
+        self.version += 1;
+        let len = match self.dice.below(4) {
+            0 => self.dice.below(100),
+            1 => self.dice.below(1_000),
+            _ => self.dice.below(self.plan.max_value_bytes),
+        };
+        let durability = match self.dice.below(10) {
+            0..6 => Durability::Buffered,
+            6..9 => Durability::Written,
+            _ => Durability::Synced,
+        };
+        let ttl_ms = match self.dice.below(6) {
+            0 => Some(1 + self.dice.below(SHORT_TTL_MS)),
+            1 => Some(100_000),
+            _ => None,
+        };
+        let expires = ttl_ms.map(|ttl| self.now + ttl);
+        Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires }
+    }
+
+    fn wrote(&mut self, write: &Write, outcome: esker::Result<SetOutcome>) -> Result<(), String> {
+        self.note(format!("{write:?}: {outcome:?}"));
+        match outcome.map_err(|e| format!("set: {e}"))? {
+            SetOutcome::Stored { durability } if durability == write.durability => {
+                self.model.happened(write.key, write.fate(), write.level(), Some(write.stream()));
+                Ok(())
+            }
+            SetOutcome::Refused { .. } if !self.plan.is_roomy => {
+                self.model.happened(write.key, Fate::Gone, Level::Volatile, None);
+                Ok(())
+            }
+            other => Err(format!("set: {other:?}")),
+        }
+    }
+
+    /// Several writes at once, to different keys.
+    async fn burst(&mut self) -> Result<(), String> {
+        let first = self.dice.below(u64::from(self.plan.keys)) as u32;
+        let many = 2 + self.dice.below(8) as u32;
+        let mut tasks = Vec::new();
+        let keys = self.plan.keys;
+        for n in (first..first + many).map(|n| n % keys) {
+            let (write, cache) = (self.plan_write(n), self.cache()?);
+            tasks.push((write, tokio::spawn(async move { write.run(&cache).await })));
+        }
+        for (write, task) in tasks {
+            let outcome = task.await.map_err(|e| format!("set: {e}"))?;
+            // Their order among each other is unknown, so they say nothing about the prefix.
+            let level = write.level();
+            self.note(format!("burst {write:?}: {outcome:?}"));
+            match outcome.map_err(|e| format!("set: {e}"))? {
+                SetOutcome::Stored { .. } => self.model.happened(write.key, write.fate(), level, None),
+                SetOutcome::Refused { .. } => self.model.happened(write.key, Fate::Gone, Level::Volatile, None),
+            }
+        }
+        Ok(())
+    }
+
+    /// A get beside a set of the same key sees the old or the new.
+    async fn set_and_get(&mut self, n: u32) -> Result<(), String> {
+        let write = self.plan_write(n);
+        let cache = self.cache()?;
+        let (outcome, answer) = tokio::join!(write.run(&cache), self.get(n));
+        let answer = answer?;
+        if answer.is_some() && answer != Some(write.version) {
+            self.judge(n, answer)?;
+        }
+        self.wrote(&write, outcome)
+    }
+
+    fn crash(&mut self) -> Death {
+        if self.dice.one_in(2) {
+            self.sim.crash_process();
+            Death::Killed
+        } else {
+            self.sim.power_loss();
+            Death::PowerLoss
+        }
+    }
+
+    /// Ends the life: closed, or killed in the middle of something.
+    async fn die(&mut self) -> Result<(), String> {
+        let Some(cache) = self.cache.take() else { return Ok(()) };
+        if self.dice.one_in(5) {
+            cache.close().await.map_err(|e| format!("close: {e}"))?;
+            self.note("closed");
+            self.model.died(Death::Closed);
+        } else {
+            let n = self.dice.below(u64::from(self.plan.keys)) as u32;
+            let (write, what) = (self.plan_write(n), self.dice.below(6));
+            let working = cache.clone();
+            let task = tokio::spawn(async move {
+                match what {
+                    0 => drop(working.clear().await),
+                    1 => drop(working.delete(key(n)).await),
+                    2 => drop(working.close().await),
+                    _ => drop(write.run(&working).await),
+                }
+            });
+            for _ in 0..self.dice.below(24) {
+                tokio::task::yield_now().await;
+            }
+            let death = self.crash();
+            task.abort();
+            drop(task.await);
+            self.note(format!("{death:?} at {what} of {write:?}"));
+            match what {
+                0 => self.model.cleared(Level::Volatile),
+                1 => self.model.happened(n, Fate::Gone, Level::Volatile, None),
+                2 => {}
+                _ => self.model.happened(n, write.fate(), Level::Volatile, Some(write.stream())),
+            }
+            self.model.died(death);
+        }
+        drop(cache);
+        self.sim = self.sim.reopen();
+        // What is left of the dead process finds its disk gone.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
+    }
+
+    /// P5.
+    fn check_size(&self) -> Result<(), String> {
+        let (peak, capacity) = (self.sim.peak_bytes(), self.plan.capacity_bytes);
+        if peak > capacity {
+            return Err(format!("{peak} bytes on a disk of {capacity}"));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Write {
+    key: u32,
+    version: u32,
+    len: usize,
+    durability: Durability,
+    ttl_ms: Option<u64>,
+    expires: Option<u64>,
+}
+
+impl Write {
+    async fn run(&self, cache: &DiskCache) -> esker::Result<SetOutcome> {
+        let mut options = SetOptions::new().durability(self.durability).metadata(self.version.to_le_bytes().to_vec());
+        if let Some(ttl) = self.ttl_ms {
+            options = options.ttl(Duration::from_millis(ttl));
+        }
+        cache.set_with(key(self.key), value(self.key, self.version, self.len), options).await
+    }
+
+    fn fate(&self) -> Fate {
+        Fate::Set { version: self.version, expires: self.expires }
+    }
+
+    fn level(&self) -> Level {
+        match self.durability {
+            Durability::Buffered => Level::Volatile,
+            Durability::Written => Level::Written,
+            Durability::Synced => Level::Synced,
+        }
+    }
+
+    /// The append stream that the record goes to.
+    fn stream(&self) -> u8 {
+        if self.ttl_ms.is_some_and(|ttl| ttl <= 60_000) { 2 } else { 0 }
+    }
+}

@@ -1,0 +1,242 @@
+//! What a cache may answer: for each key everything that happened to it, and how durable that is.
+
+use std::collections::BTreeMap;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// Closed, and it said Ok.
+    Closed,
+    /// Killed.
+    Killed,
+    /// The power went.
+    PowerLoss,
+}
+
+/// How safe an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// It may be forgotten.
+    Volatile,
+    /// It survives a kill.
+    Written,
+    /// It survives a power loss.
+    Synced,
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was set to this version, which is good until then (in milliseconds).
+    Set { version: u32, expires: Option<u64> },
+    /// It was deleted or cleared, or a newer value of it was refused.
+    Gone,
+}
+
+#[derive(Debug, Clone)]
+struct Event {
+    order: u64,
+    /// In which life of the cache.
+    life: u32,
+    fate: Fate,
+    level: Level,
+    /// The append stream that its record went to.
+    stream: Option<u8>,
+    /// Of this process, so that syncing is about it.
+    is_present: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Key {
+    events: Vec<Event>,
+    /// Where the events begin of which the last death may have left any, until a get tells which; and whether the
+    /// first of them is durable.
+    candidates: Option<(usize, bool)>,
+    /// A get missed, so without a new write there is nothing.
+    is_missing: bool,
+}
+
+/// The model.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    keys: BTreeMap<u32, Key>,
+    order: u64,
+    life: u32,
+    /// A forgotten entry is an error too: there is room for all of them, and no damage.
+    is_roomy: bool,
+}
+
+impl Model {
+    /// Nothing has happened yet.
+    pub fn new(is_roomy: bool) -> Self {
+        Self { is_roomy, ..Self::default() }
+    }
+
+    /// Notes what happened to a key. `stream` if it has a record in the log.
+    pub fn happened(&mut self, key: u32, fate: Fate, level: Level, stream: Option<u8>) {
+        self.order += 1;
+        let event = Event { order: self.order, life: self.life, fate, level, stream, is_present: true };
+        let key = self.keys.entry(key).or_default();
+        key.events.push(event);
+        key.candidates = None;
+        key.is_missing = false;
+    }
+
+    /// Every key was cleared.
+    pub fn cleared(&mut self, level: Level) {
+        for key in self.keys.keys().copied().collect::<Vec<_>>() {
+            self.happened(key, Fate::Gone, level, None);
+        }
+    }
+
+    /// Everything that is there is at least this durable.
+    pub fn settled(&mut self, level: Level) {
+        for event in self.keys.values_mut().flat_map(|k| &mut k.events).filter(|e| e.is_present) {
+            event.level = event.level.max(level);
+        }
+    }
+
+    /// A process ended: of each key's events since the last durable one, any may be the last that is left.
+    pub fn died(&mut self, death: Death) {
+        let safe = match death {
+            Death::Closed => {
+                self.settled(Level::Synced);
+                Level::Synced
+            }
+            Death::Killed => Level::Written,
+            Death::PowerLoss => Level::Synced,
+        };
+        for key in self.keys.values_mut() {
+            let durable = key.events.iter().rposition(|e| e.level >= safe);
+            // What a get has missed before need not be there.
+            let is_there = durable.is_some_and(|at| key.events[at].is_present && !key.is_missing);
+            let floor = (durable.unwrap_or(0), is_there);
+            // Died twice without a get between: the harder death decides.
+            key.candidates = Some(key.candidates.map_or(floor, |earlier| earlier.min(floor)));
+            key.is_missing = false;
+            key.events.iter_mut().for_each(|e| e.is_present = false);
+        }
+    }
+
+    /// Judges what a get answered at `now`.
+    pub fn judge(&mut self, key: u32, answer: Option<u32>, now: u64) -> Result<(), String> {
+        let is_roomy = self.is_roomy;
+        let Some(state) = self.keys.get_mut(&key) else {
+            return answer.map_or(Ok(()), |v| Err(format!("key {key}: version {v} of a key that was never set")));
+        };
+        let Some((from, is_durable)) = state.candidates.take() else {
+            return state.judge_live(key, answer, now, is_roomy);
+        };
+        match answer {
+            Some(version) => {
+                let is_it = |e: &Event| matches!(e.fate, Fate::Set { version: v, .. } if v == version);
+                let Some(at) = state.events.iter().rposition(is_it) else {
+                    return Err(format!("key {key}: version {version} was never set, or was lost before"));
+                };
+                if at < from {
+                    let events = &state.events[at..];
+                    return Err(format!("key {key}: after a crash version {version} is older than durable {events:?}"));
+                }
+                state.events.truncate(at + 1);
+                state.events[at].is_present = true;
+                state.judge_live(key, answer, now, is_roomy)
+            }
+            None => {
+                state.is_missing = true;
+                let must_hit = is_roomy && is_durable && from + 1 == state.events.len() && state.is_served(now);
+                if must_hit {
+                    Err(format!("key {key}: durable {:?} was forgotten", state.events[from]))
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// P4 after a crash of a roomy cache, before anything else happened: if a record of a stream survived, so did what
+    /// was in the stream before it. `answers` are all keys' versions.
+    pub fn judge_prefix(&self, before: &Model, answers: &BTreeMap<u32, Option<u32>>, now: u64) -> Result<(), String> {
+        for stream in 0..3 {
+            let survived = before.keys.iter().filter_map(|(key, state)| {
+                let version = answers.get(key).copied().flatten()?;
+                let event = state.events.iter().rfind(|e| e.fate.is_version(version))?;
+                event.is_of(stream, before.life).then_some(event.order)
+            });
+            let Some(last) = survived.max() else { continue };
+            for (key, state) in &before.keys {
+                let in_prefix = |e: &Event| e.is_of(stream, before.life) && e.order <= last;
+                let Some(at) = state.events.iter().rposition(in_prefix) else { continue };
+                let answer = answers.get(key).copied().flatten();
+                let is_fine = match answer {
+                    Some(version) => state.events[at..].iter().any(|e| e.fate.is_version(version)),
+                    None => at + 1 < state.events.len() || !state.is_served(now),
+                };
+                if !is_fine {
+                    let event = &state.events[at];
+                    return Err(format!(
+                        "stream {stream}: {last} survived, key {key} shows {answer:?}, lost {event:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A new life begins.
+    pub fn born(&mut self) {
+        self.life += 1;
+    }
+
+    /// Every key that was ever touched.
+    pub fn keys(&self) -> Vec<u32> {
+        self.keys.keys().copied().collect()
+    }
+}
+
+impl Fate {
+    fn is_version(&self, version: u32) -> bool {
+        matches!(self, Self::Set { version: v, .. } if *v == version)
+    }
+}
+
+impl Event {
+    fn is_of(&self, stream: u8, life: u32) -> bool {
+        self.stream == Some(stream) && self.life == life
+    }
+}
+
+impl Key {
+    /// Whether the last event is an entry that has not expired.
+    fn is_served(&self, now: u64) -> bool {
+        match self.events.last().map(|e| e.fate) {
+            Some(Fate::Set { expires, .. }) => expires.is_none_or(|at| now < at),
+            _ => false,
+        }
+    }
+
+    fn judge_live(&mut self, key: u32, answer: Option<u32>, now: u64, is_roomy: bool) -> Result<(), String> {
+        let last = self.events.last().map(|e| e.fate);
+        match answer {
+            Some(version) => {
+                let is_newest = last.is_some_and(|fate| fate.is_version(version));
+                if !is_newest {
+                    return Err(format!("key {key}: version {version}, though the last that happened is {last:?}"));
+                }
+                if self.is_missing {
+                    return Err(format!("key {key}: version {version} came back after a miss"));
+                }
+                if !self.is_served(now) {
+                    return Err(format!("key {key}: version {version} has expired, it is {now}: {last:?}"));
+                }
+                Ok(())
+            }
+            None => {
+                let was_missing = std::mem::replace(&mut self.is_missing, true);
+                if is_roomy && !was_missing && self.is_served(now) {
+                    return Err(format!("key {key}: {last:?} was forgotten"));
+                }
+                Ok(())
+            }
+        }
+    }
+}
