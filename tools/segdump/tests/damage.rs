@@ -202,6 +202,13 @@ async fn the_torn_end_of_an_open_segment_is_a_note() {
     let cache = builder(dir.path()).open().await.unwrap();
     for n in 0..8u64 {
         cache.set(format!("key {n}"), value(n)).await.unwrap();
+        if n == 3 {
+            cache.sync().await.unwrap();
+        }
+        if n == 5 {
+            // The pad of this flush vouches for what was synced.
+            cache.flush().await.unwrap();
+        }
     }
     cache.flush().await.unwrap();
     let torn = copy(dir.path());
@@ -217,8 +224,10 @@ async fn the_torn_end_of_an_open_segment_is_a_note() {
     assert!(report["notes"].to_string().contains("torn end"), "{report:#}");
     overwrite(&path, at(puts[6]) + 12, &[0; 5000]);
     assert_eq!(json("verify", torn.path()).0, 0);
-    // In the middle it is no torn end.
+    // What was synced cannot be torn.
     flip(&path, at(puts[2]) + 100);
+    flip(&path, at(puts[1]) + 20);
+    assert_found(torn.path(), &path, at(puts[1]));
     assert_found(torn.path(), &path, at(puts[2]));
 }
 
