@@ -201,7 +201,8 @@ async fn the_torn_end_of_an_open_segment_is_a_note() {
     let dir = tempfile::tempdir().unwrap();
     let cache = builder(dir.path()).open().await.unwrap();
     for n in 0..8u64 {
-        cache.set(format!("key {n}"), value(n)).await.unwrap();
+        // Of a length that leaves room for pads.
+        cache.set(format!("key {n}"), value(n + 30)).await.unwrap();
         if n == 3 {
             cache.sync().await.unwrap();
         }
