@@ -81,8 +81,7 @@ pub struct Examined {
 
 /// The first 64 bytes of a file, fewer where it ends.
 pub async fn read_head(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-    let len = file.len().await?.min(SEGMENT_HEADER_BYTES as u64);
-    exact::read_exact_at(file, 0, len as usize).await
+    exact::read_up_to(file, 0, SEGMENT_HEADER_BYTES).await
 }
 
 impl Inspector {
@@ -162,6 +161,7 @@ async fn examine_once(file: &dyn DiskFile, path: &Path, manifest: &Manifest) -> 
             };
             let scanned = scan::walk(file, scope, &mut look).await?;
             let newest = (!scanned.rows.is_empty()).then_some(scanned.newest);
+            let oldest = oldest.filter(|_| newest.is_some());
             let defect = (state == SegmentState::Damaged).then(|| defect.to_string());
             // What stands behind the last record is the footer, or the torn end of what was being written.
             let damage = scanned.damage.into_iter().filter(|d| d.offset < scanned.data_end).collect();

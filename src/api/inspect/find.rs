@@ -142,11 +142,11 @@ impl Inspector {
         let is_same = bytes.get(key_range).is_some_and(|found| found == key);
         let at = Finding { created: Some(header.created.0), expires: header.expires.map(|at| at.0), ..at.clone() };
         let verdict = match (header.kind, fate) {
+            (_, Fate::Doubtful) => Verdict::Doubtful,
             (RecordKind::Marker, _) => Verdict::Marked,
             _ if !is_same => Verdict::Collision,
             (RecordKind::Delete, _) => Verdict::Deleted,
             (RecordKind::Head, _) => Verdict::Chunked,
-            (RecordKind::Put, Fate::Doubtful) => Verdict::Doubtful,
             (RecordKind::Put, _) if header.expires.is_some_and(|at| at <= self.now) => Verdict::Expired,
             (RecordKind::Put, _) => Verdict::Served,
             _ => Verdict::Collision,

@@ -7,7 +7,7 @@ use super::examine::Examined;
 use crate::format::footer::Row;
 use crate::types::{Digest, Millis, RecordKind, Sequence};
 
-/// The newest record of a digest. 32 bytes with the digest.
+/// The newest record of a digest. 40 bytes with the digest.
 #[derive(Debug, Clone, Copy)]
 pub struct Newest {
     /// Its sequence.
@@ -22,8 +22,8 @@ pub struct Newest {
     pub class: u16,
     /// Its kind.
     pub kind: RecordKind,
-    /// Whether there is another record of this digest.
-    older: bool,
+    /// The highest sequence of the digest's other records; 0: there is none.
+    second: Sequence,
 }
 
 /// What becomes of the newest record of a digest.
@@ -36,7 +36,7 @@ pub enum Fate {
         /// It stays in the index so that its eviction leaves a marker for an older record.
         stays: bool,
     },
-    /// Damage may hide something newer.
+    /// Damage may hide something newer: recovery counts it as cleared.
     Doubtful,
     /// It is a delete, a marker or a damaged record.
     Deleted,
@@ -89,7 +89,7 @@ impl Fold {
             return;
         }
         let segment = self.ids.len() - 1;
-        let mut this = Newest {
+        let this = Newest {
             sequence: row.sequence,
             // A directory has at most 65,536 segment files.
             segment: segment as u32,
@@ -97,7 +97,7 @@ impl Fold {
             offset_units: row.offset_units,
             class: row.class.bits(),
             kind: row.kind,
-            older: false,
+            second: Sequence(0),
         };
         let ids = &self.ids;
         // A record that was moved has its twin's sequence; the later segment's is the copy.
@@ -105,10 +105,9 @@ impl Fold {
         self.newest
             .entry(row.digest.0)
             .and_modify(|found| {
-                if rank(found) > rank(&this) {
-                    this = *found;
-                }
-                *found = Newest { older: true, ..this };
+                let (winner, loser) = if rank(found) > rank(&this) { (*found, this) } else { (this, *found) };
+                let second = winner.second.max(loser.second).max(loser.sequence);
+                *found = Newest { second, ..winner };
             })
             .or_insert(this);
     }
@@ -128,8 +127,11 @@ impl Fold {
         let is_known = newest.expires_s != 0 && newest.expires_s != u32::MAX;
         let is_expired = is_known && now.0 >= u64::from(newest.expires_s) * 1000;
         match newest.kind {
-            RecordKind::Put if newest.sequence < self.doubt_below => Fate::Doubtful,
-            RecordKind::Put if is_expired => Fate::Expired { stays: newest.older },
+            _ if newest.sequence < self.doubt_below => Fate::Doubtful,
+            RecordKind::Put if is_expired => {
+                let counts = newest.second > Sequence(0) && newest.second >= self.doubt_below;
+                Fate::Expired { stays: counts }
+            }
             RecordKind::Put => Fate::Served,
             _ => Fate::Deleted,
         }

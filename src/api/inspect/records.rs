@@ -23,7 +23,7 @@ pub struct RecordInfo {
     pub kind: &'static str,
     /// Bytes that it takes in the file.
     pub len_bytes: u64,
-    /// Its sequence; none for a hole.
+    /// Its sequence; none for pads and holes.
     pub sequence: Option<u64>,
     /// Digest of its key in hexadecimal; none for pads and holes, and without the directory's manifest.
     pub digest: Option<String>,
@@ -164,7 +164,7 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
                 offset,
                 kind: kind_name(header.kind),
                 len_bytes: header.record_bytes(),
-                sequence: Some(header.sequence.0),
+                sequence: (!is_pad).then_some(header.sequence.0),
                 digest: row.filter(|_| has_seed).map(|row| format!("{:016x}", row.digest.0)),
                 key: (!is_pad).then(|| escape(key)),
                 key_hex: (!is_pad).then(|| hex(key)),

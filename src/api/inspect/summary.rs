@@ -8,7 +8,7 @@ use crate::format::length::class_bytes;
 use crate::format::manifest;
 
 impl Inspector {
-    /// What the directory holds. Memory: about 40 bytes for each key on disk.
+    /// What the directory holds. Memory: about 60 bytes for each key on disk.
     ///
     /// # Errors
     /// `NotACache`, `NewerFormat`, `Io`. A damaged segment is not an error.

@@ -5,12 +5,12 @@ use std::io;
 
 use super::{Head, VerifyReport, read_head};
 use crate::backend::{DiskFile, exact};
-use crate::format::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES};
+use crate::format::footer::{self, FooterDefect, Row, TRAILER_BYTES};
 use crate::format::manifest::Manifest;
 use crate::format::object::{ChunkKey, ObjectHead};
 use crate::format::segment_header::{DATA_START, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::segment::scan::{self, Damage, Footer, Scanned, Scope, Seen};
-use crate::types::RecordKind;
+use crate::segment::scan::{self, Footer, Scanned, Scope, Seen};
+use crate::types::{BLOCK_BYTES, RecordKind};
 
 /// What was found in a file.
 pub struct Checked {
@@ -122,49 +122,61 @@ impl Check<'_> {
         let whole = self.len_bytes.min(self.segment_len_bytes);
         let end = footer.as_ref().map_or(whole, |f| f.trailer.data_end);
         let seed = self.manifest.map_or([0; 16], |m| m.seed);
-        let scope = Scope { segment: header.id, end, seed: &seed, resync: true };
-        let mut objects = Vec::new();
-        let mut look = |seen: Seen<'_>| objects.extend(object_damage(seen));
-        let scanned = scan::walk(self.file, scope, &mut look).await?;
-        self.report.bytes_read += scanned.bytes_read;
+        // As recovery reads it: what a pad does not vouch for in an unsealed segment is its torn end.
+        let is_unsealed = matches!(footer, Err(FooterDefect::Magic | FooterDefect::OtherSegment));
+        let scope = Scope { segment: header.id, end, seed: &seed, resync: !is_unsealed };
+        let mut scanned = self.walk(scope).await?;
+        let rows_at = if is_unsealed { self.lost_trailer(&scanned).await? } else { None };
+        if let Some(end) = rows_at {
+            // It was sealed, and so complete.
+            let trailer = self.segment_len_bytes - TRAILER_BYTES as u64;
+            self.damage(
+                trailer,
+                "the footer's trailer is missing, its rows are there; recovery reads the records instead",
+            );
+            scanned = self.walk(Scope { end, resync: true, ..scope }).await?;
+        }
         let wrong = scanned.damage.iter().filter(|d| has_row(&scanned, d.offset)).count();
         self.report.records += (scanned.rows.len() - wrong) as u64;
-        for (offset, what) in objects {
-            self.damage(offset, what);
+        for damage in scanned.damage.iter().filter(|d| footer.is_ok() || d.offset < scanned.data_end) {
+            self.damage(damage.offset, format!("record: {}", damage.defect));
         }
         match footer {
             Ok(footer) => {
                 self.report.bytes_read += footer.bytes_read;
-                self.sealed(&scanned, &footer);
+                self.compare(&scanned, &footer);
                 Ok((true, None))
             }
-            Err(defect @ (FooterDefect::Magic | FooterDefect::OtherSegment)) => {
-                self.unsealed(&scanned);
-                self.lost_trailer(header, &scanned).await?;
-                let strange = defect == FooterDefect::OtherSegment;
-                Ok((false, if strange { Some(self.last_bytes().await?) } else { None }))
+            Err(defect) if is_unsealed => {
+                if rows_at.is_none() {
+                    self.note_end(&scanned);
+                }
+                let is_strange = defect == FooterDefect::OtherSegment;
+                Ok((false, if is_strange { Some(self.last_bytes().await?) } else { None }))
             }
+            // The length of the file has been reported.
+            Err(FooterDefect::Truncated) => Ok((false, None)),
             Err(defect) => {
-                for damage in scanned.damage.iter().filter(|d| d.offset < scanned.data_end) {
-                    self.record_damage(damage);
-                }
-                if defect != FooterDefect::Truncated {
-                    self.footer_damage(header, defect).await?;
-                }
+                self.footer_damage(header, defect).await?;
                 Ok((false, None))
             }
         }
     }
 
-    fn record_damage(&mut self, damage: &Damage) {
-        self.damage(damage.offset, format!("record: {}", damage.defect));
+    /// Walks the records, and looks into those of large values.
+    async fn walk(&mut self, scope: Scope<'_>) -> io::Result<Scanned> {
+        let mut objects = Vec::new();
+        let mut look = |seen: Seen<'_>| objects.extend(object_damage(seen));
+        let scanned = scan::walk(self.file, scope, &mut look).await?;
+        self.report.bytes_read += scanned.bytes_read;
+        for (offset, what) in objects.into_iter().filter(|(offset, _)| *offset < scanned.data_end) {
+            self.damage(offset, what);
+        }
+        Ok(scanned)
     }
 
     /// Every row has its record, and every record its row.
-    fn sealed(&mut self, scanned: &Scanned, footer: &Footer) {
-        for damage in &scanned.damage {
-            self.record_damage(damage);
-        }
+    fn compare(&mut self, scanned: &Scanned, footer: &Footer) {
         let mut found: HashMap<u32, &Row> = scanned.rows.iter().map(|row| (row.offset_units, row)).collect();
         let is_damaged = |row: &Row| scanned.damage.binary_search_by_key(&row.offset(), |d| d.offset).is_ok();
         for row in &footer.rows {
@@ -193,46 +205,31 @@ impl Check<'_> {
         *row == Row { digest, ..*record }
     }
 
-    /// Between records of an unsealed segment there is no damage; behind the last whole one anything goes.
-    fn unsealed(&mut self, scanned: &Scanned) {
-        let last = scanned.rows.last().map_or(0, Row::offset);
-        for damage in scanned.damage.iter().filter(|d| d.offset < last) {
-            if !has_row(scanned, damage.offset) {
-                let cost = "recovery stops here, but there are records behind it";
-                self.damage(damage.offset, format!("record: {}; {cost}", damage.defect));
-            } else {
-                self.record_damage(damage);
-            }
-        }
-        let torn = scanned.damage.iter().find(|d| d.offset >= last);
-        let end = torn.map_or(scanned.data_end, |d| d.offset);
-        let text = match torn {
-            Some(torn) => format!(
-                "not sealed; its records end at {end}, and what follows ({}) is a torn end, or from an earlier life",
-                torn.defect
-            ),
-            None => format!("not sealed; its records end at {end}"),
+    fn note_end(&mut self, scanned: &Scanned) {
+        let end = format!("not sealed; its records end at {}", scanned.data_end);
+        let text = match scanned.torn_bytes {
+            0 => end,
+            torn => format!("{end}, and {torn} bytes of a torn end follow, which may never have been on the device"),
         };
         self.report.note(self.name, text);
     }
 
-    /// A segment that was sealed and lost its trailer looks unsealed; the rows that its records would have had give it
-    /// away.
-    async fn lost_trailer(&mut self, header: &SegmentHeader, scanned: &Scanned) -> io::Result<()> {
-        let (at, bytes) =
-            footer::encode(&scanned.rows, header.id, self.segment_len_bytes, scanned.data_end, scanned.newest);
-        let rows = bytes.get(..scanned.rows.len() * ROW_BYTES).unwrap_or_default();
-        if rows.is_empty() || at < scanned.data_end || self.len_bytes < self.segment_len_bytes {
-            return Ok(());
+    /// Where the footer's rows are in a segment that was sealed and lost its trailer, which looks unsealed. Rows begin
+    /// with a block, and no other life of the file had the first one.
+    async fn lost_trailer(&mut self, scanned: &Scanned) -> io::Result<Option<u64>> {
+        const STEP_BYTES: u64 = 1 << 20;
+        let Some(first) = scanned.rows.first().map(Row::encode) else { return Ok(None) };
+        let mut at = (scanned.data_end + scanned.torn_bytes).next_multiple_of(BLOCK_BYTES);
+        let end = self.len_bytes.min(self.segment_len_bytes);
+        while at < end {
+            let bytes = exact::read_up_to(self.file, at, (end - at).min(STEP_BYTES) as usize).await?;
+            self.report.bytes_read += bytes.len() as u64;
+            if let Some(i) = bytes.chunks(BLOCK_BYTES as usize).position(|block| block.starts_with(&first)) {
+                return Ok(Some(at + i as u64 * BLOCK_BYTES));
+            }
+            at += STEP_BYTES;
         }
-        if exact::read_exact_at(self.file, at, rows.len()).await? == rows {
-            let trailer = self.segment_len_bytes - TRAILER_BYTES as u64;
-            self.damage(
-                trailer,
-                "the footer's trailer is missing, its rows are there; recovery reads the records instead",
-            );
-        }
-        Ok(())
+        Ok(None)
     }
 
     async fn last_bytes(&self) -> io::Result<Vec<u8>> {
