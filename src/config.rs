@@ -31,7 +31,7 @@ pub struct Config {
     pub memory_bytes: u64,
     /// The way to the disk.
     pub backend: BackendKind,
-    /// Shards of the index, 1 to 1,024.
+    /// Shards of the index of a new directory, 1 to 1,024; an existing one keeps its number.
     pub index_shards: usize,
     /// A `Buffered` write is written out within this many milliseconds.
     pub flush_interval_ms: u64,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{self, FooterDefect, Row};
@@ -46,12 +47,14 @@ pub struct Recovery<'a> {
 }
 
 /// What recovery learned besides the report.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The highest sequence seen.
     pub last_sequence: Sequence,
     /// The newest creation time seen.
     pub newest: Millis,
+    /// The manifest that holds now.
+    pub manifest: Manifest,
 }
 
 /// What a file turned out to be.
@@ -79,7 +82,7 @@ struct Examined {
 /// `NewerFormat`, `Locked`, `Io`. A damaged file is not an error.
 pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
     let examined = examine_all(r, slots).await?;
-    let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0) };
+    let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
     let mut doubt_below = Sequence(0);
     for one in examined {
@@ -106,7 +109,14 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
             }
         }
     }
-    publish_all(r, used, doubt_below, report).await?;
+    // Said in the manifest before any segment is sealed anew, so that the doubt outlives this run.
+    if doubt_below > outcome.manifest.cleared {
+        outcome.manifest.cleared = Sequence(doubt_below.0 - 1);
+        catalog::write_manifest(&**r.backend, &r.dir, &outcome.manifest)
+            .await
+            .map_err(Error::io("write the manifest of", &r.dir))?;
+    }
+    publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
 }
@@ -222,6 +232,7 @@ async fn examine(
             report.segments_scanned += 1;
             report.bytes_read += scanned.bytes_read;
             report.records += scanned.rows.len() as u64;
+            report.torn_bytes += scanned.torn_bytes;
             report.dropped_damaged += scanned.damage.len() as u64;
             for damage in &scanned.damage {
                 report.note(format!("{} at {}: {}", segment_name(slot), damage.offset, damage.defect));
@@ -252,21 +263,15 @@ async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Dura
 }
 
 /// Publishes all rows, then takes out what is not to be served, then seals what was scanned.
-async fn publish_all(
-    r: &Recovery<'_>,
-    used: Vec<Used>,
-    doubt_below: Sequence,
-    report: &mut RecoveryReport,
-) -> Result<()> {
+async fn publish_all(r: &Recovery<'_>, used: Vec<Used>, floor: Sequence, report: &mut RecoveryReport) -> Result<()> {
     let used = Arc::new(used);
-    let floor = r.manifest.cleared;
     let publisher = Publisher {
         by_slot: index_by_slot(&used),
         used: used.clone(),
         index: r.index.clone(),
         segments: r.segments.clone(),
+        cleared_up_to: r.manifest.cleared,
         floor,
-        doubt_below,
         now: r.now,
         replaced: AtomicU64::new(0),
         cleared: AtomicU64::new(0),
@@ -330,14 +335,17 @@ struct Publisher {
     by_slot: Vec<Option<usize>>,
     index: Arc<Index>,
     segments: Arc<SegmentSet>,
+    /// Up to here a `clear` said so; from there to the floor, damage does.
+    cleared_up_to: Sequence,
     floor: Sequence,
-    doubt_below: Sequence,
     now: Millis,
     replaced: AtomicU64,
     cleared: AtomicU64,
     expired: AtomicU64,
     doubtful: AtomicU64,
 }
+
+type Rank = (Sequence, bool, SegmentId);
 
 impl Publisher {
     fn run(&self) {
@@ -362,20 +370,26 @@ impl Publisher {
         Location { slot: one.slot, offset_units: row.offset_units, class: row.class.bits() }
     }
 
-    /// The order of two records of one digest. A record that was moved has its twin's sequence; the later segment's
-    /// is the copy.
-    fn rank_at(&self, at: Location) -> (Sequence, SegmentId) {
+    /// The order of two records of one digest. A marker has the sequence of the record that it was left for; it wins,
+    /// wherever it stands. A record that was moved has its twin's sequence; the later segment's is the copy.
+    fn rank(one: &Used, row: &Row) -> Rank {
+        (row.sequence, row.kind != RecordKind::Put, one.id)
+    }
+
+    fn rank_at(&self, at: Location) -> Rank {
         let one = self.by_slot.get(at.slot as usize).copied().flatten().and_then(|i| self.used.get(i));
         let row = one.and_then(|one| {
             let i = one.rows.binary_search_by_key(&at.offset_units, |row| row.offset_units).ok()?;
-            Some((one.rows[i].sequence, one.id))
+            Some(Self::rank(one, &one.rows[i]))
         });
-        row.unwrap_or((Sequence(0), SegmentId(0)))
+        row.unwrap_or((Sequence(0), false, SegmentId(0)))
     }
 
     fn publish(&self, one: &Used, row: &Row) {
         if row.sequence <= self.floor {
-            self.cleared.fetch_add(1, Ordering::Relaxed);
+            let is_cleared = row.sequence <= self.cleared_up_to;
+            let count = if is_cleared { &self.cleared } else { &self.doubtful };
+            count.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let at = Self::location(one, row);
@@ -385,7 +399,7 @@ impl Publisher {
                 return (Change::Put(at, false), ());
             };
             self.replaced.fetch_add(1, Ordering::Relaxed);
-            let (winner, loser) = if self.rank_at(found.location) > (row.sequence, one.id) {
+            let (winner, loser) = if self.rank_at(found.location) > Self::rank(one, row) {
                 (found.location, at)
             } else {
                 self.segments.sub_live(found.location.slot, class_bytes(found.location.class));
@@ -401,22 +415,19 @@ impl Publisher {
     fn withdraw(&self, one: &Used, row: &Row) {
         let is_put = row.kind == RecordKind::Put;
         let is_expired = is_put && row.is_expired(self.now);
-        let is_doubtful = is_put && row.sequence < self.doubt_below;
-        if is_put && !is_expired && !is_doubtful {
+        if is_put && !is_expired {
             return;
         }
         let at = Self::location(one, row);
         // An expired entry with an older copy behind it stays, so that its eviction leaves a marker.
-        let stays = |older: bool| is_expired && older && !is_doubtful;
+        let stays = |older: bool| is_expired && older;
         let removed = self.index.update(row.digest, |found| match found {
             Some(f) if f.location == at && !stays(f.older) => (Change::Remove, true),
             _ => (Change::Keep, false),
         });
         if removed {
             self.segments.sub_live(at.slot, row.len_bytes());
-            if is_doubtful {
-                self.doubtful.fetch_add(1, Ordering::Relaxed);
-            } else if is_expired {
+            if is_expired {
                 self.expired.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -83,7 +83,7 @@ fn pad() {
     let filler = [0xee; 28];
     let parts: [&[u8]; 3] = [b"", b"", &filler];
     pin(PAD, &header(RecordKind::Pad, parts, 47, 0), parts, 6448);
-    assert_eq!(record::encode_pad(64, SEGMENT, 6448, Sequence(47)).unwrap(), PAD[..record::HEADER_BYTES]);
+    assert_eq!(record::encode_pad(64, SEGMENT, 6448, 47).unwrap(), PAD[..record::HEADER_BYTES]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn manifest() {
         seed: seed(),
         created: Millis(BEGIN),
         cleared: Sequence(41),
-        next_segment: 8,
+        index_shards: 8,
     };
     assert_eq!(manifest.encode(), MANIFEST);
     assert_eq!(Manifest::decode(MANIFEST), Ok(manifest));

@@ -5,6 +5,9 @@ use std::io;
 use super::{DiskFile, WriteBuf};
 use crate::types::BLOCK_BYTES;
 
+/// How many writes in a row may take less than a block before that counts as none.
+const MAX_STALLED: u32 = 16;
+
 /// Reads exactly `len` bytes at `offset`. `UnexpectedEof` if the file ends before.
 pub async fn read_exact_at(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let all = read_up_to(file, offset, len).await?;
@@ -35,17 +38,19 @@ async fn read_some(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<V
 
 /// Writes all of `buf` at `offset`. A write that takes nothing is `WriteZero`.
 pub async fn write_all_at(file: &dyn DiskFile, mut offset: u64, mut buf: WriteBuf) -> io::Result<()> {
+    let mut stalled = 0;
     while !buf.is_empty() {
         match file.write_at(offset, buf.clone()).await {
             Ok(n) => {
                 // A direct write must go on at a whole block; what came behind the last one is written again.
                 let is_direct = offset.is_multiple_of(BLOCK_BYTES) && (buf.len() as u64).is_multiple_of(BLOCK_BYTES);
-                let n = if is_direct { n - n % BLOCK_BYTES as usize } else { n };
-                if n == 0 {
+                let whole = if is_direct { n - n % BLOCK_BYTES as usize } else { n };
+                stalled = if whole == 0 { stalled + 1 } else { 0 };
+                if n == 0 || stalled > MAX_STALLED {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                offset += n as u64;
-                buf.advance(n);
+                offset += whole as u64;
+                buf.advance(whole);
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),

@@ -11,6 +11,7 @@ impl Engine {
         self.check_open()?;
         let mut manifest = self.manifest.lock().await;
         let cleared = self.log.while_still(|| {
+            self.log.set_history_hidden(true);
             let cleared = self.log.last_sequence();
             self.index.retain(|found| {
                 self.segments.sub_live(found.location.slot, class_bytes(found.location.class));
@@ -27,6 +28,7 @@ impl Engine {
             .await
             .map_err(Error::io("write the manifest of", self.segments.dir()))?;
         *manifest = next;
+        self.log.set_history_hidden(false);
         self.log.upkeep.notify_one();
         Ok(())
     }

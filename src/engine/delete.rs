@@ -10,12 +10,12 @@ impl Engine {
     /// Removes a key, durably. Whether there was an entry.
     pub async fn delete(&self, key: &[u8]) -> Result<bool> {
         let digest = self.check_key(key)?;
-        // What the index does not know is nowhere on disk uncovered.
-        if self.index.lookup(digest).is_none() {
+        // What the index does not know is nowhere on disk uncovered, once the deletes before this one are durable.
+        if self.index.lookup(digest).is_none() && !self.log.is_history_uncovered() {
+            self.log.settle(Durability::Synced).await?;
             return Ok(false);
         }
-        let horizon = self.segments.newest_id().0.to_le_bytes();
-        let entry = Entry::delete(digest, key, &horizon, self.clock.now());
+        let entry = Entry::delete(digest, key, self.clock.now());
         match self.log.append(Stream::New, &entry, Order::Newest, true).await? {
             Ok(Appended::Done(ticket, before)) => {
                 if before.is_some() {
@@ -26,7 +26,7 @@ impl Engine {
             }
             Ok(Appended::Stale) => Ok(false),
             Err(_) => {
-                self.log.forget_owing(digest);
+                self.log.forget_owing(digest, None);
                 Err(Error::WriteFailed)
             }
         }

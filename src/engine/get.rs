@@ -18,6 +18,8 @@ impl Engine {
     /// The newest value of a key.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
+        // A get from the page cache never waits: without this, a task that only gets would keep its worker thread.
+        tokio::task::coop::consume_budget().await;
         self.find(digest, key, true).await
     }
 
@@ -87,14 +89,11 @@ impl Engine {
             return Ok(());
         }
         let key = digest.0.to_le_bytes();
-        let horizon = self.segments.newest_id().0.to_le_bytes();
-        let marker = Entry::marker(digest, &key, &horizon, self.clock.now());
+        let marker = Entry::marker(digest, &key, self.clock.now());
         match self.log.append(Stream::New, &marker, Order::Bury(location), false).await? {
             Ok(_) => self.counters.markers_written.add_one(),
             Err(_) => {
-                if self.index.lookup(digest).filter(is_here).is_some() {
-                    self.log.forget_owing(digest);
-                }
+                self.log.forget_owing(digest, Some(location));
             }
         }
         Ok(())

@@ -44,7 +44,8 @@ impl Engine {
 
         let existing = directory.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
         let limit = config.max_segments(segment_len_bytes);
-        let index = Arc::new(Index::new(config.index_shards));
+        // Which digests share a slot must not change, or what one covers could come back.
+        let index = Arc::new(Index::new(directory.manifest.index_shards as usize));
         let segments = Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing));
         let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
         for name in &directory.foreign {
@@ -76,7 +77,7 @@ impl Engine {
         let engine = Self {
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
-            manifest: tokio::sync::Mutex::new(directory.manifest),
+            manifest: tokio::sync::Mutex::new(recovered.manifest),
             config,
             backend,
             index,
@@ -117,7 +118,7 @@ fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) ->
         seed,
         created: clock.now(),
         cleared: Sequence(0),
-        next_segment: 1,
+        index_shards: config.index_shards as u64,
     })
 }
 

@@ -60,7 +60,7 @@ impl Engine {
             RefuseReason::DiskFull => self.counters.refused_disk_full.add_one(),
             RefuseReason::DiskFailed => self.counters.refused_disk_failed.add_one(),
         }
-        self.log.forget_owing(digest);
+        self.log.forget_owing(digest, None);
         Ok(SetOutcome::Refused { reason })
     }
 }

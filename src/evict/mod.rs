@@ -7,11 +7,11 @@
 //!   says which ids existed then; copies that were replaced never move, so no other segment can hold one);
 //! - what replaced the records of this segment is synced before its file is freed.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
 use crate::backend::{OpenMode, WriteBuf, exact};
-use crate::entry::RefuseReason;
 use crate::error::Result;
 use crate::format::footer::Row;
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
@@ -21,6 +21,7 @@ use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
 use crate::types::{Durability, RecordKind, SegmentId};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 pub mod policy;
@@ -32,12 +33,14 @@ use policy::{Candidate, Reason, Resident};
 pub struct Evictor {
     log: Arc<Log>,
     seed: [u8; 16],
+    /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
+    unfreed: Mutex<HashSet<SegmentId>>,
 }
 
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
     pub fn new(log: Arc<Log>, seed: [u8; 16]) -> Self {
-        Self { log, seed }
+        Self { log, seed, unfreed: Mutex::default() }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -62,6 +65,13 @@ impl Evictor {
     /// # Errors
     /// `Closed`.
     pub async fn evict(&self, count: usize) -> Result<usize> {
+        self.log.set_evicting(true);
+        let evicted = self.evict_and_free(count).await;
+        self.log.set_evicting(!self.unfreed.lock().is_empty());
+        evicted
+    }
+
+    async fn evict_and_free(&self, count: usize) -> Result<usize> {
         let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
         let mut needs_sync = false;
         while victims.len() < count {
@@ -71,27 +81,36 @@ impl Evictor {
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
+            self.unfreed.lock().insert(victim.id);
             needs_sync |= self.unload(&victim, reason).await?;
             victims.push((victim, reason));
         }
-        if needs_sync {
-            // A failing disk loses entries, and says so itself.
-            let _ = self.log.settle(Durability::Synced).await;
+        // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
+        if self.log.owes() {
+            self.log.pay_owed().await?;
+            needs_sync = true;
+        }
+        // Where no room is left even for markers, only freeing makes some.
+        if self.log.owes() && self.log.segments.census().available > 0 {
+            return Ok(0);
+        }
+        if needs_sync && self.log.settle(Durability::Synced).await.is_err() {
+            return Ok(0);
         }
         // Only now, and all at once: none of them relied on another one being gone.
         let mut freeing = JoinSet::new();
-        for (victim, _) in &victims {
-            self.log.segments.retire(victim.slot);
-            freeing.spawn(free(self.log.clone(), victim.clone()));
+        for (victim, reason) in victims {
+            let log = self.log.clone();
+            freeing.spawn(async move { free(log, victim.clone(), reason).await.then_some(victim.id) });
         }
-        while freeing.join_next().await.is_some() {}
-        for (_, reason) in &victims {
-            self.log.counters.segments_evicted.add_one();
-            if *reason == Reason::Expired {
-                self.log.counters.segments_expired.add_one();
+        let mut freed = 0;
+        while let Some(one) = freeing.join_next().await {
+            if let Ok(Some(id)) = one {
+                self.unfreed.lock().remove(&id);
+                freed += 1;
             }
         }
-        Ok(victims.len())
+        Ok(freed)
     }
 
     /// Moves or forgets everything in a segment. Whether that must be synced before the file is freed.
@@ -110,7 +129,7 @@ impl Evictor {
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
     async fn rows(&self, victim: &Segment) -> io::Result<Vec<Row>> {
         if victim.is_lost(u64::MAX) {
-            return Ok(std::mem::take(&mut victim.tail.lock().rows));
+            return Ok(victim.tail.lock().rows.clone());
         }
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
@@ -120,7 +139,7 @@ impl Evictor {
                 let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
                 let rows = scan::scan(&*file, scope).await?.rows;
                 // Entries whose rows the damage hides are dropped too.
-                let known: std::collections::HashSet<u32> = rows.iter().map(|r| r.offset_units).collect();
+                let known: HashSet<u32> = rows.iter().map(|r| r.offset_units).collect();
                 self.log.index.retain(|found| {
                     let at = found.location;
                     let keep = at.slot != victim.slot || known.contains(&at.offset_units);
@@ -214,42 +233,32 @@ impl Evictor {
 
     /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
     fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
-        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence < row.sequence.0;
+        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence <= row.sequence.0;
         self.log.segments.used().iter().any(|s| s.id != victim && s.id <= horizon && holds_older(s))
     }
 
     async fn leave_marker(&self, row: &Row, horizon: SegmentId) -> Result<()> {
         let key = row.digest.0.to_le_bytes();
-        let value = horizon.0.to_le_bytes();
-        let entry = Entry::marker(row.digest, &key, &value, self.log.clock.now());
-        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence), true).await?;
+        let entry = Entry::marker(row.digest, &key, self.log.clock.now());
+        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await?;
         match left {
             Ok(_) => self.log.counters.markers_written.add_one(),
             Err(_) => self.log.owe_marker(row.digest, row.sequence),
         }
         Ok(())
     }
-
-    /// Pays the markers that a failing disk kept from being written.
-    async fn pay_markers(&self) -> Result<()> {
-        for (digest, sequence) in self.log.take_owed() {
-            let key = digest.0.to_le_bytes();
-            let value = self.log.segments.newest_id().0.to_le_bytes();
-            let entry = Entry::marker(digest, &key, &value, self.log.clock.now());
-            match self.log.append(Stream::New, &entry, Order::Marker(sequence), false).await? {
-                Ok(_) => self.log.counters.markers_written.add_one(),
-                Err(RefuseReason::TooLarge) => {}
-                Err(_) => self.log.owe_marker(digest, sequence),
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Gives the victim's file back: free, or removed if there are more files than the capacity holds.
-async fn free(log: Arc<Log>, victim: Arc<Segment>) {
+/// Gives the victim's file back: free, or removed if there are more files than the capacity holds. Whether it could.
+async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
     if let Err(error) = mark_free(&log, &victim).await {
-        tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file");
+        tracing::error!(path = %victim.path.display(), %error, "cannot free a segment file; it is tried again");
+        return false;
+    }
+    log.segments.retire(victim.slot);
+    log.counters.segments_evicted.add_one();
+    if reason == Reason::Expired {
+        log.counters.segments_expired.add_one();
     }
     if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
         let _ = log.backend.sync_dir(log.segments.dir()).await;
@@ -257,6 +266,7 @@ async fn free(log: Arc<Log>, victim: Arc<Segment>) {
     } else {
         log.segments.set_free(victim.slot);
     }
+    true
 }
 
 /// Says on disk that the file holds nothing, so that nothing in it comes back.

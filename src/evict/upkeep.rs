@@ -16,7 +16,10 @@ impl Evictor {
             match self.keep_up().await {
                 Ok(true) => {}
                 Ok(false) => self.rest().await,
-                Err(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "eviction was interrupted");
+                    self.rest().await;
+                }
             }
         }
     }
@@ -24,6 +27,7 @@ impl Evictor {
     async fn rest(&self) {
         let woken = self.log.upkeep.notified();
         let is_waiting = self.log.owes()
+            || self.log.segments.census().available < self.low_water()
             || self.log.segments.is_growth_stopped()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
@@ -38,13 +42,15 @@ impl Evictor {
     /// One round. Whether there may be more to do at once.
     async fn keep_up(&self) -> Result<bool> {
         if self.log.owes() {
-            self.pay_markers().await?;
+            self.log.pay_owed().await?;
         }
         let now = self.log.clock.now();
         let expired = self.candidates().iter().filter(|c| policy::is_expired(c, now)).count();
         let available = self.log.segments.census().available;
         let missing = if available < self.low_water() { self.high_water() - available } else { 0 };
-        let count = (missing as usize).max(expired);
+        // What is rewritten must fit the segment that is kept available for it.
+        let most = 100 / usize::from(self.log.config.reinsert_percent).max(1);
+        let count = (missing as usize).max(expired).min(most);
         Ok(count > 0 && self.evict(count).await? > 0)
     }
 

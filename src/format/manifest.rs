@@ -28,8 +28,8 @@ pub struct Manifest {
     pub created: Millis,
     /// Every record up to this sequence is gone; 0: none.
     pub cleared: Sequence,
-    /// No segment id below this one may be given out again.
-    pub next_segment: u64,
+    /// Shards of the index, 1 to 1,024: they decide which digests share a slot, so that they must not change.
+    pub index_shards: u64,
 }
 
 impl std::fmt::Debug for Manifest {
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Manifest {
             .field("segment_len_bytes", &self.segment_len_bytes)
             .field("created", &self.created)
             .field("cleared", &self.cleared)
-            .field("next_segment", &self.next_segment)
+            .field("index_shards", &self.index_shards)
             .finish_non_exhaustive()
     }
 }
@@ -76,7 +76,7 @@ impl Manifest {
         copy(&mut bytes, 32, &self.seed);
         put::<6>(&mut bytes, 48, self.created.0);
         put::<6>(&mut bytes, 56, self.cleared.0);
-        put::<8>(&mut bytes, 64, self.next_segment);
+        put::<8>(&mut bytes, 64, self.index_shards);
         let crc = checksum::crc(&[bytes.split_at(CRC_AT).0]);
         put::<4>(&mut bytes, CRC_AT, u64::from(crc));
         bytes
@@ -108,11 +108,15 @@ impl Manifest {
             seed,
             created: Millis(uint::<6>(bytes, 48)),
             cleared: Sequence(uint::<6>(bytes, 56)),
-            next_segment: uint::<8>(bytes, 64),
+            index_shards: uint::<8>(bytes, 64),
         };
         let reserved = [(12, 16), (54, 56), (62, 64), (72, CRC_AT)];
         let is_plain = reserved.iter().all(|(from, to)| is_zero(bytes, *from, *to));
-        if version == VERSION && is_plain && is_segment_len(manifest.segment_len_bytes) {
+        if version == VERSION
+            && is_plain
+            && is_segment_len(manifest.segment_len_bytes)
+            && (1..=1024).contains(&manifest.index_shards)
+        {
             Ok(manifest)
         } else {
             Err(ManifestDefect::Meaning)

@@ -28,7 +28,7 @@
 //! | 54 | 2 | zero |
 //! | 56 | 6 | cleared: every record with this sequence or a smaller one is gone; 0: none |
 //! | 62 | 2 | zero |
-//! | 64 | 8 | next segment: no smaller segment id may be given out again |
+//! | 64 | 8 | shards of the index, 1 to 1,024: which digests share a slot depends on them, so that they never change |
 //! | 72 | 180 | zero |
 //! | 252 | 4 | CRC over bytes 0 to 251 |
 //!
@@ -100,7 +100,8 @@
 //! **Pad.** Filler up to the end of a block of 4,096 bytes. The key field, the metadata length, created, expires and the
 //! value CRC are 0, and there is no key: the header CRC covers bytes 0 to 31 alone. The value is what stands behind
 //! the header, is covered by no CRC and means nothing. A pad has no class: it takes exactly 36 bytes and its value, a
-//! multiple of 16 from 48 up. Where only 16 or 32 bytes are left to the end of a block, they are zero instead; a
+//! multiple of 16 from 48 up. Its sequence is none: it says up to which offset the segment was on the device when the
+//! pad was made, so that a reader can tell damage before that offset from the torn end of unsynced writes behind it. Where only 16 or 32 bytes are left to the end of a block, they are zero instead; a
 //! scanner that finds exactly that goes on at the next block.
 //!
 //! ### Large values

@@ -59,6 +59,11 @@ impl Header {
         }
     }
 
+    /// In a pad: the offset up to which the segment was on the device when the pad was made.
+    pub fn vouched(&self) -> Option<u64> {
+        (self.kind == RecordKind::Pad).then_some(self.sequence.0)
+    }
+
     /// The class of the record's length; `None` for a pad, whose length has none, and beyond 1 GiB.
     #[inline]
     pub fn class(&self) -> Option<LengthClass> {
@@ -171,8 +176,8 @@ pub fn encode(header: &Header, key: &[u8], metadata: &[u8], value: &[u8], segmen
 }
 
 /// The header of a pad that takes `len_bytes`, its header included; what stands behind the header does not matter.
-/// `None` unless the length is a multiple of 16 from 48 bytes to 1 GiB.
-pub fn encode_pad(len_bytes: u64, segment: SegmentId, offset: u64, sequence: Sequence) -> Option<[u8; HEADER_BYTES]> {
+/// `synced` is the offset up to which the segment is on the device. `None` unless the length is a multiple of 16 from 48 bytes to 1 GiB.
+pub fn encode_pad(len_bytes: u64, segment: SegmentId, offset: u64, synced: u64) -> Option<[u8; HEADER_BYTES]> {
     if !is_pad_len(len_bytes) {
         return None;
     }
@@ -181,7 +186,7 @@ pub fn encode_pad(len_bytes: u64, segment: SegmentId, offset: u64, sequence: Seq
         key_len: 0,
         metadata_len: 0,
         value_len: u32::try_from(len_bytes - HEADER_BYTES as u64).ok()?,
-        sequence,
+        sequence: Sequence(synced),
         created: Millis(0),
         expires: None,
         value_crc: 0,

@@ -54,7 +54,7 @@ fn manifest() -> Manifest {
         seed: [0xa5; 16],
         created: Millis(77),
         cleared: Sequence(3),
-        next_segment: 10,
+        index_shards: 10,
     }
 }
 
@@ -117,7 +117,7 @@ fn every_flipped_bit_is_noticed() {
             assert!(record::decode_header(&bytes, SEGMENT, 4096).is_ok(), "the key must stay provable");
         }
     }
-    let pad = record::encode_pad(4096, SEGMENT, 8192, Sequence(1)).unwrap();
+    let pad = record::encode_pad(4096, SEGMENT, 8192, 1).unwrap();
     assert!(record::decode_header(&pad, SEGMENT, 8192).is_ok());
     for bit in 0..HEADER_BYTES * 8 {
         assert!(record::decode_header(&flipped(&pad, bit), SEGMENT, 8192).is_err(), "bit {bit} of a pad");
@@ -203,7 +203,7 @@ fn a_pad_that_says_more_than_a_pad_is_refused() {
     assert_eq!(refuse(Header { value_len: 10, metadata_len: 2, ..pad }, b""), Err(Defect::Bounds));
     assert_eq!(refuse(Header { value_len: 12, value_crc: 1, ..pad }, b""), Err(Defect::Bounds));
     for len_bytes in [0, 16, 32, 47, 49, u64::MAX - 15, u64::MAX] {
-        assert_eq!(record::encode_pad(len_bytes, SEGMENT, 4096, Sequence(1)), None);
+        assert_eq!(record::encode_pad(len_bytes, SEGMENT, 4096, 1), None);
     }
 }
 

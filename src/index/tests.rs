@@ -151,7 +151,7 @@ fn shards_and_sub_tables_get_their_shares() {
             assert!((count as f64 - each as f64).abs() < slack(each as f64), "{count} of {each}, {shards} shards");
         }
         for (i, count) in per_table.into_iter().enumerate() {
-            let share = 2f64.powf((i + 1) as f64 / 32.0) - 2f64.powf(i as f64 / 32.0);
+            let share = 2f64.powf((i + 1) as f64 / TABLES as f64) - 2f64.powf(i as f64 / TABLES as f64);
             let expected = share * total as f64;
             assert!((count as f64 - expected).abs() < slack(expected), "table {i}: {count} of {expected}");
         }

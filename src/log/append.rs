@@ -10,7 +10,7 @@ use crate::format::length::{LengthClass, class_bytes};
 use crate::format::record::{self, Header};
 use crate::index::{Change, Found, Location};
 use crate::segment::Stream;
-use crate::types::{Digest, Millis, RecordKind, Sequence, UNIT_BYTES};
+use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
 
 /// What a record says; its sequence and place are the log's.
 #[derive(Debug, Clone, Copy)]
@@ -35,18 +35,16 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// A record that deletes `key`.
-    ///
-    /// `horizon` is the newest segment id of now: what is deleted is in no younger segment, so eviction carries the
-    /// record on only as long as one of these remains.
-    pub fn delete(digest: Digest, key: &'a [u8], horizon: &'a [u8; 8], created: Millis) -> Self {
-        let value_crc = record::value_crc(&[], horizon);
+    pub fn delete(digest: Digest, key: &'a [u8], created: Millis) -> Self {
         let kind = RecordKind::Delete;
-        Self { kind, digest, key, metadata: &[], value: horizon, value_crc, created, expires: None }
+        // The horizon, once it is known.
+        let value = &[0; 8];
+        Self { kind, digest, key, metadata: &[], value, value_crc: 0, created, expires: None }
     }
 
     /// A delete that knows only the digest.
-    pub fn marker(digest: Digest, digest_bytes: &'a [u8; 8], horizon: &'a [u8; 8], created: Millis) -> Self {
-        Self { kind: RecordKind::Marker, ..Self::delete(digest, digest_bytes, horizon, created) }
+    pub fn marker(digest: Digest, digest_bytes: &'a [u8; 8], created: Millis) -> Self {
+        Self { kind: RecordKind::Marker, ..Self::delete(digest, digest_bytes, created) }
     }
 
     /// Its length on disk, in bytes.
@@ -62,8 +60,8 @@ pub enum Order {
     Newest,
     /// It is the record that stands at this place, moved: published only if the index still points there (trap 2).
     Moved(Location, Sequence),
-    /// It is a marker for what was dropped at this sequence: not published.
-    Marker(Sequence),
+    /// It is a marker for what was dropped at this sequence, and covers no segment younger than this one: not published.
+    Marker(Sequence, SegmentId),
     /// It is newer than the record that stands at this place, and takes it out of the index: only if it stands there
     /// still.
     Bury(Location),
@@ -97,6 +95,8 @@ impl Log {
         wait: bool,
     ) -> Result<std::result::Result<Appended, RefuseReason>> {
         self.check_running()?;
+        // An append that never waits would keep its worker thread from everything else, the log's own writer included.
+        tokio::task::coop::consume_budget().await;
         let Some(class) = entry.class().filter(|c| self.fits_a_segment(c.len_bytes())) else {
             return Ok(Err(RefuseReason::TooLarge));
         };
@@ -160,19 +160,24 @@ impl Log {
         let Some((sequence, before)) = self.publish(entry, order, location) else {
             return Ok(Attempt::Appended(Appended::Stale));
         };
+        let horizon = self.horizon(order).0.to_le_bytes();
+        let is_delete = entry.kind != RecordKind::Put;
+        let value = if is_delete { &horizon } else { entry.value };
+        let value_crc = if is_delete { record::value_crc(&[], value) } else { entry.value_crc };
         let header = Header {
             kind: entry.kind,
             key_len: entry.key.len() as u32,
             metadata_len: entry.metadata.len() as u16,
-            value_len: entry.value.len() as u32,
+            value_len: value.len() as u32,
             sequence,
             created: entry.created,
             expires: entry.expires,
-            value_crc: entry.value_crc,
+            value_crc,
         };
         let head = record::encode_head(&header, entry.key, segment.id, offset);
-        let was_clean = tail.is_clean();
-        let filled = tail.push(&[&head, entry.key, entry.metadata, entry.value], len, debit, spare);
+        // The header alone is not dirt: the first record is.
+        let was_clean = tail.rows.is_empty() || tail.is_clean();
+        let filled = tail.push(&[&head, entry.key, entry.metadata, value], len, debit, spare);
         let expires_s = footer::expires_seconds(entry.expires);
         tail.rows.push(Row { digest: entry.digest, sequence, offset_units, class, kind: entry.kind, expires_s });
         tail.newest = tail.newest.max(entry.created);
@@ -184,6 +189,14 @@ impl Log {
         Ok(Attempt::Appended(Appended::Done(Ticket { segment: segment.clone(), end, stream }, before)))
     }
 
+    /// The newest segment that a delete covers: now that it is published, what it covers does not move any more.
+    fn horizon(&self, order: Order) -> SegmentId {
+        match order {
+            Order::Marker(_, horizon) => horizon,
+            _ => self.segments.newest_id(),
+        }
+    }
+
     /// Takes the sequence and changes the slot, in one step. `None`: the record is stale.
     fn publish(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<(Sequence, Option<Found>)> {
         let length = |l: Location| class_bytes(l.class);
@@ -193,7 +206,7 @@ impl Log {
             }
         };
         self.index.update(entry.digest, |found| match (order, entry.kind) {
-            (Order::Marker(sequence), _) => (Change::Keep, Some((sequence, found))),
+            (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
             (Order::Moved(from, sequence), _) => match found.filter(|f| f.location == from) {
                 Some(f) => {
                     displaced(found);
@@ -206,7 +219,7 @@ impl Log {
             (Order::Newest, RecordKind::Put) => {
                 displaced(found);
                 self.segments.add_live(at.slot, length(at));
-                (Change::Put(at, found.is_some()), Some((self.next_sequence(), found)))
+                (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
             }
             (Order::Newest | Order::Bury(_), _) => {
                 displaced(found);
@@ -215,20 +228,18 @@ impl Log {
         })
     }
 
-    /// Forgets whatever the index holds of a digest, and owes a marker for it: for updates that were refused when no
-    /// record can be written. Whether there was anything.
-    pub fn forget_owing(&self, digest: Digest) -> bool {
-        let owed = self.index.update(digest, |found| match found {
+    /// Forgets whatever the index holds of a digest, or that only if it is at `only`, and owes a marker for it: for updates
+    /// that were refused, when no record can be written. Whether there was anything.
+    pub fn forget_owing(&self, digest: Digest, only: Option<Location>) -> bool {
+        self.index.update(digest, |found| match found.filter(|f| only.is_none_or(|at| f.location == at)) {
             Some(f) => {
                 self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
-                (Change::Remove, Some(self.next_sequence()))
+                // In one step, so that a delete finds the entry or the debt.
+                self.owe_marker(digest, self.next_sequence());
+                (Change::Remove, true)
             }
-            None => (Change::Keep, None),
-        });
-        if let Some(sequence) = owed {
-            self.owe_marker(digest, sequence);
-        }
-        owed.is_some()
+            None => (Change::Keep, false),
+        })
     }
 
     /// Forgets an entry if the index still points at it. Whether it did.

@@ -67,6 +67,7 @@ impl Log {
             if let Err((segment, e)) = done {
                 goal = None;
                 self.fail(stream, &segment, &e);
+                self.end_writing(&segment).await;
             }
             log.progress.notify_waiters();
         }
@@ -80,7 +81,7 @@ impl Log {
         let mut tail = segment.tail.lock();
         // A header alone is not worth a write.
         if !tail.rows.is_empty() {
-            tail.queue_open(segment.id, self.last_sequence());
+            tail.queue_open(segment.id, segment.synced());
         }
         Some(Goal { segment: segment.clone(), end: tail.end() })
     }
@@ -136,7 +137,8 @@ impl Log {
         let failed = |e: io::Error| (segment.clone(), e);
         let (rows, data_end, newest) = {
             let mut tail = segment.tail.lock();
-            (std::mem::take(&mut tail.rows), tail.end(), tail.newest)
+            // The time of sealing, so that no later open takes the clock back behind it.
+            (std::mem::take(&mut tail.rows), tail.end(), tail.newest.max(self.clock.now()))
         };
         if segment.written() > 0 && !segment.is_lost(u64::MAX) {
             // The records are durable before a footer says that they are there.
@@ -152,12 +154,17 @@ impl Log {
                 rows_back(rows);
                 return Err(failed(e));
             }
-            if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
-                segment.read_only(file);
-            }
+            self.end_writing(segment).await;
         }
         self.sealed(stream, segment, summarize(&rows));
         Ok(())
+    }
+
+    /// Gives the writing descriptor back, and with it the segment's lock.
+    async fn end_writing(&self, segment: &Segment) {
+        if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
+            segment.read_only(file);
+        }
     }
 
     fn sealed(&self, stream: Stream, segment: &Arc<Segment>, summary: Summary) {
@@ -190,26 +197,28 @@ impl Log {
             let mut tail = segment.tail.lock();
             let from = segment.set_lost();
             self.budget.add_permits(tail.abandon() as usize);
+            // What is lost may have landed: it still counts for the markers that cover it.
+            let min_sequence = summarize(&tail.rows).min_sequence;
             let kept = tail.rows.partition_point(|r| r.offset() + r.len_bytes() <= from);
             for row in tail.rows.split_off(kept) {
                 self.lose(segment.slot, &row);
             }
             // The rows stay in memory: there is no footer on disk to read them from.
-            summarize(&tail.rows)
+            Summary { min_sequence, ..summarize(&tail.rows) }
         };
         drop(active);
         self.sealed(stream, segment, kept);
     }
 
-    /// An entry was lost. If an older copy may be on disk, a marker is owed for it.
+    /// A record was lost.
     fn lose(&self, slot: u16, row: &Row) {
         let location = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
-        if let Some(found) = self.forget(row.digest, location) {
+        let is_lost = self.forget(row.digest, location).is_some();
+        if is_lost {
             self.counters.entries_lost.add_one();
-            if found.older {
-                self.owe_marker(row.digest, row.sequence);
-            }
-        } else if row.kind != RecordKind::Put {
+        }
+        // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
+        if is_lost || row.kind != RecordKind::Put {
             self.owe_marker(row.digest, row.sequence);
         }
     }

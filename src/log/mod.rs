@@ -5,7 +5,7 @@
 //! fixed and the slot changed. So within a stream sequences ascend with offsets (trap 3), for one key the index always
 //! ends at the highest sequence, and a reader that finds a slot finds its bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -17,6 +17,7 @@ use crate::backend::{Backend, BufferPool};
 use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
@@ -65,8 +66,12 @@ pub struct Log {
     sequence: AtomicU64,
     streams: [StreamLog; 3],
     stopping: AtomicBool,
+    /// No append begins any more.
+    closing: AtomicBool,
+    evicting: AtomicBool,
+    hidden: AtomicBool,
     /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
-    owed: Mutex<Vec<(Digest, Sequence)>>,
+    owed: Mutex<BTreeMap<Sequence, Digest>>,
     /// Wakes the upkeep: room is short, or a marker is owed.
     pub upkeep: Notify,
 }
@@ -106,7 +111,7 @@ impl Log {
             failed_until: Mutex::new(None),
         };
         Self {
-            pool: BufferPool::new(budget.min(16 << 20)),
+            pool: BufferPool::new(budget.min(32 << 20)),
             budget: Arc::new(Semaphore::new(budget)),
             backend: parts.backend,
             config: parts.config,
@@ -118,6 +123,9 @@ impl Log {
             sequence: AtomicU64::new(parts.last_sequence.0),
             streams: [stream(), stream(), stream()],
             stopping: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            evicting: AtomicBool::new(false),
+            hidden: AtomicBool::new(false),
             owed: Mutex::default(),
             upkeep: Notify::new(),
         }
@@ -145,7 +153,7 @@ impl Log {
     /// Whether a stream holds anything that is not on the device.
     pub fn is_dirty(&self, stream: Stream) -> bool {
         let pending = self.stream(stream).pending.lock();
-        pending.iter().any(|s| s.synced() < s.tail.lock().end())
+        pending.iter().map(|s| (s.synced(), s.tail.lock().end())).any(|(synced, end)| end > DATA_START && synced < end)
     }
 
     /// Runs `change` while nothing can be appended.
@@ -176,10 +184,17 @@ impl Log {
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk.
     pub async fn settle(&self, durability: Durability) -> Result<()> {
+        if self.owes() && !self.closing.load(Ordering::SeqCst) {
+            self.pay_owed().await?;
+        }
         let mut tickets = Vec::new();
         for stream in Stream::ALL {
             for segment in self.stream(stream).pending.lock().iter() {
                 let end = segment.tail.lock().end();
+                // A header alone is not worth a write.
+                if end <= DATA_START {
+                    continue;
+                }
                 tickets.push(Ticket { segment: segment.clone(), end, stream });
             }
         }
@@ -197,6 +212,9 @@ impl Log {
     /// # Errors
     /// As [`Log::settle`].
     pub async fn close(&self) -> Result<()> {
+        self.pay_owed().await?;
+        self.closing.store(true, Ordering::SeqCst);
+        self.segments.room.notify_waiters();
         let settled = self.settle(Durability::Synced).await;
         for stream in Stream::ALL {
             let log = self.stream(stream);
@@ -215,13 +233,8 @@ impl Log {
 
     /// A marker that could not be written: it is tried again when the disk answers.
     pub fn owe_marker(&self, digest: Digest, sequence: Sequence) {
-        self.owed.lock().push((digest, sequence));
+        self.owed.lock().insert(sequence, digest);
         self.upkeep.notify_one();
-    }
-
-    /// The markers that are owed, which the caller now owes.
-    pub fn take_owed(&self) -> Vec<(Digest, Sequence)> {
-        std::mem::take(&mut self.owed.lock())
     }
 
     /// Whether markers are owed.
@@ -229,7 +242,49 @@ impl Log {
         !self.owed.lock().is_empty()
     }
 
+    /// Pays the markers that are owed, up to the first that cannot be written. They go the way of what eviction
+    /// rewrites: writers that wait for room hold up the other streams, and eviction waits for the markers.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn pay_owed(&self) -> Result<()> {
+        loop {
+            let first = self.owed.lock().first_key_value().map(|(sequence, digest)| (*sequence, *digest));
+            let Some((sequence, digest)) = first else { return Ok(()) };
+            let key = digest.0.to_le_bytes();
+            let entry = Entry::marker(digest, &key, self.clock.now());
+            let order = Order::Marker(sequence, self.segments.newest_id());
+            if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
+                return Ok(());
+            }
+            self.counters.markers_written.add_one();
+            // Only now: until then a delete must see that it is owed.
+            self.owed.lock().remove(&sequence);
+        }
+    }
+
+    /// Whether the disk holds records that the index has forgotten and nothing on disk covers yet: a delete must then
+    /// be written even for a key that is not known.
+    pub fn is_history_uncovered(&self) -> bool {
+        self.evicting.load(Ordering::SeqCst) || self.owes() || self.is_history_hidden()
+    }
+
+    /// Says that eviction is between forgetting entries and freeing their file.
+    pub fn set_evicting(&self, evicting: bool) {
+        self.evicting.store(evicting, Ordering::SeqCst);
+    }
+
+    /// Whether a `clear` emptied the index, but could not say so on disk.
+    pub fn is_history_hidden(&self) -> bool {
+        self.hidden.load(Ordering::SeqCst)
+    }
+
+    /// See [`Log::is_history_hidden`].
+    pub fn set_history_hidden(&self, hidden: bool) {
+        self.hidden.store(hidden, Ordering::SeqCst);
+    }
+
     fn check_running(&self) -> Result<()> {
-        if self.is_stopping() { Err(Error::Closed) } else { Ok(()) }
+        if self.is_stopping() || self.closing.load(Ordering::SeqCst) { Err(Error::Closed) } else { Ok(()) }
     }
 }

@@ -146,7 +146,7 @@ impl Log {
     pub(super) fn retire_active(&self, stream: Stream) {
         let log = self.stream(stream);
         if let Some(segment) = log.active.lock().take() {
-            segment.tail.lock().close(segment.id, self.last_sequence());
+            segment.tail.lock().close(segment.id, segment.synced());
             segment.set_horizon(self.segments.newest_id());
             log.wake.notify_one();
         }

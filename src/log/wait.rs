@@ -40,7 +40,9 @@ impl Log {
             if done >= ticket.end {
                 return Ok(());
             }
-            self.check_running()?;
+            if self.is_stopping() {
+                return Err(Error::Closed);
+            }
             log.want.fetch_max(want, Ordering::SeqCst);
             log.wake.notify_one();
             progress.await;

@@ -22,8 +22,9 @@ pub struct Scope<'a> {
     pub end: u64,
     /// The seed of the directory's digests.
     pub seed: &'a [u8; 16],
-    /// Go on behind a damaged header, looking for the next record unit by unit. Without it the walk ends there: in a
-    /// segment that was being written it is the end of what survived (P4).
+    /// Whether the segment is known to be complete, so that all that is found behind a damaged place counts. In one that
+    /// was being written it counts only if a pad vouches that the place was on the device; otherwise the damaged place
+    /// is the torn end of what survived (P4).
     pub resync: bool,
 }
 
@@ -50,8 +51,23 @@ pub struct Scanned {
     pub damage: Vec<Damage>,
     /// Whether a damaged place hides which keys it held.
     pub hides_keys: bool,
+    /// Bytes of records behind the torn end, which do not count.
+    pub torn_bytes: u64,
     /// Bytes read.
     pub bytes_read: u64,
+}
+
+impl Scanned {
+    /// Drops what stands behind the first damaged place that no pad vouches for. `synced` is what the pads say.
+    fn cut_torn_end(&mut self, synced: u64, holes: &[u64]) {
+        if let Some(torn) = self.damage.iter().map(|d| d.offset).find(|&at| at >= synced) {
+            self.rows.retain(|row| row.offset() < torn);
+            self.damage.retain(|d| d.offset < torn);
+            self.torn_bytes = self.data_end - torn;
+            self.data_end = torn;
+        }
+        self.hides_keys = holes.iter().any(|&at| at < self.data_end);
+    }
 }
 
 /// What a walk came by, for whoever looks on.
@@ -102,13 +118,18 @@ pub async fn walk(
     let mut found = Scanned { data_end: DATA_START, ..Scanned::default() };
     let mut at = DATA_START;
     let mut hole: Option<Damage> = None;
+    let mut holes = Vec::new();
+    let mut synced = if scope.resync { u64::MAX } else { 0 };
     while at + HEADER_BYTES as u64 <= scope.end {
         match next(file, &mut window, scope, at, hole, look).await? {
             Ok(Place::Gap(len)) => at += len,
             Ok(Place::Record { header, row, defect }) => {
                 if let Some(damage) = hole.take() {
                     found.damage.push(damage);
-                    found.hides_keys = true;
+                    holes.push(damage.offset);
+                }
+                if let Some(offset) = header.vouched().filter(|&offset| offset <= at) {
+                    synced = synced.max(offset);
                 }
                 if let Some(defect) = defect {
                     found.damage.push(Damage { offset: at, defect });
@@ -118,19 +139,19 @@ pub async fn walk(
                 found.newest = found.newest.max(header.created);
                 found.data_end = at;
             }
-            Err(_) if !scope.resync => break,
             Err(defect) => {
                 hole.get_or_insert(Damage { offset: at, defect });
-                at += UNIT_BYTES;
+                at += UNIT_BYTES.max(window.zero_bytes(at));
             }
         }
     }
     // What follows the last record is a hole only if something was written there.
-    if let Some(damage) = hole.filter(|d| d.defect != Defect::Zero) {
+    if let Some(damage) = hole.filter(|d| scope.resync && d.defect != Defect::Zero) {
         look(Seen::Hole { damage, end: scope.end });
         found.damage.push(damage);
     }
     found.bytes_read = window.bytes_read;
+    found.cut_torn_end(synced, &holes);
     Ok(found)
 }
 
@@ -211,6 +232,13 @@ impl Window {
         let from = (at - self.start) as usize;
         let until = (from + len).min(self.bytes.len());
         Ok(self.bytes.get(from..until).unwrap_or_default())
+    }
+
+    /// How many whole units from `at` on are zero, in bytes, as far as the window reaches.
+    fn zero_bytes(&self, at: u64) -> u64 {
+        let bytes = self.bytes.get(at.saturating_sub(self.start) as usize..).unwrap_or_default();
+        let zeros = bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len()) as u64;
+        zeros - zeros % UNIT_BYTES
     }
 }
 

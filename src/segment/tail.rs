@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::backend::{BufferPool, PoolBuf, WriteBuf};
 use crate::format::footer::{self, Row};
 use crate::format::record;
-use crate::types::{BLOCK_BYTES, Millis, SegmentId, Sequence};
+use crate::types::{BLOCK_BYTES, Millis, SegmentId};
 
 /// Length of a full write, in bytes: what FINDINGS.md shows to reach the disk's bandwidth.
 pub const WRITE_BYTES: usize = 1 << 20;
@@ -82,9 +82,9 @@ impl Tail {
     }
 
     /// Takes no more records; what is open is queued. Idempotent.
-    pub fn close(&mut self, segment: SegmentId, sequence: Sequence) {
+    pub fn close(&mut self, segment: SegmentId, synced: u64) {
         self.closed = true;
-        self.queue_open(segment, sequence);
+        self.queue_open(segment, synced);
     }
 
     /// Whether it takes no more records.
@@ -161,13 +161,13 @@ impl Tail {
         }
     }
 
-    /// Queues what is open, padded to a block.
-    pub fn queue_open(&mut self, segment: SegmentId, sequence: Sequence) {
+    /// Queues what is open, padded to a block. The pad says that the segment is on the device up to `synced`.
+    pub fn queue_open(&mut self, segment: SegmentId, synced: u64) {
         let Some(open) = &mut self.open else { return };
         let pad = (open.len.next_multiple_of(BLOCK_BYTES as usize) - open.len) as u64;
         let at = open.len;
         open.buf[at..at + pad as usize].fill(0);
-        if let Some(header) = record::encode_pad(pad, segment, self.end, sequence) {
+        if let Some(header) = record::encode_pad(pad, segment, self.end, synced) {
             open.buf[at..at + header.len()].copy_from_slice(&header);
         }
         open.len += pad as usize;

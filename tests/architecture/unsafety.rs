@@ -5,9 +5,10 @@ use proc_macro2::TokenTree;
 use super::source::{Source, visit};
 
 /// The only files that may use it, with the reason.
-const ADDRESSES: [(&str, &str); 3] = [
+const ADDRESSES: [(&str, &str); 4] = [
     ("src/backend/uring/ring.rs", "submission entries name buffers and descriptors that the kernel then uses"),
     ("src/backend/buffer.rs", "aligned memory that the kernel writes into"),
+    ("benches/common/raw_ring.rs", "the bare ring that the backend is measured against"),
     ("tests/index_memory.rs", "an allocator that counts, to measure what the index takes"),
 ];
 

@@ -13,7 +13,9 @@ impl Dice {
     pub fn new(seed: u64) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d);
         dice.0 |= 1;
-        (0..4).for_each(|_| drop(dice.next()));
+        for _ in 0..4 {
+            dice.next();
+        }
         dice
     }
 

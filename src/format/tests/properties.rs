@@ -74,7 +74,7 @@ proptest! {
 
     #[test]
     fn segment_headers_and_manifests_round_trip(
-        (id, directory_id, next_segment) in any::<(u64, u64, u64)>(),
+        (id, directory_id) in any::<(u64, u64)>(), index_shards in 1_u64..=1024,
         blocks in 2_u64..=1 << 18,
         (created, cleared) in (0..1_u64 << 48, 0..1_u64 << 48),
         (stream, seed) in (0_u8..=2, any::<[u8; 16]>()),
@@ -83,7 +83,7 @@ proptest! {
         let header = SegmentHeader { id: SegmentId(id), segment_len_bytes, created, stream, directory_id };
         prop_assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
         let cleared = Sequence(cleared);
-        let manifest = Manifest { directory_id, segment_len_bytes, seed, created, cleared, next_segment };
+        let manifest = Manifest { directory_id, segment_len_bytes, seed, created, cleared, index_shards };
         prop_assert!(Manifest::decode(&manifest.encode()) == Ok(manifest));
     }
 

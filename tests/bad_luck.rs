@@ -1,0 +1,237 @@
+//! Bad input and bad luck: a directory that cannot be used is refused by name, with the remedy, and left as it was; a
+//! disk that fills or fails at run time is survived.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
+use esker::config::DIRECTORY_OVERHEAD_BYTES;
+use esker::{Config, DiskCache, Durability, Error, RefuseReason, SetOptions, SetOutcome};
+
+const DIR: &str = "/cache";
+const SEGMENT_LEN_BYTES: u64 = 64 << 10;
+
+fn config() -> Config {
+    Config {
+        capacity_bytes: 8 * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
+        segment_len_bytes: Some(SEGMENT_LEN_BYTES),
+        flush_interval_ms: 20,
+        ..Config::default()
+    }
+}
+
+fn builder(sim: &Sim) -> esker::Builder {
+    DiskCache::builder(DIR).config(config()).backend_with(Arc::new(sim.clone()))
+}
+
+fn synced() -> SetOptions {
+    SetOptions::new().durability(Durability::Synced)
+}
+
+/// A disk with a closed cache of one entry.
+async fn disk_with_a_cache(seed: u64) -> Sim {
+    let sim = Sim::new(seed);
+    let cache = builder(&sim).open().await.unwrap();
+    assert!(cache.set_with("k", "v", synced()).await.unwrap().is_stored());
+    cache.close().await.unwrap();
+    sim
+}
+
+fn all_bytes(sim: &Sim) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = sim.list_files(DIR).unwrap();
+    files.into_iter().map(|path| (path.clone(), sim.read_file(path).unwrap())).collect()
+}
+
+async fn is_served(cache: &DiskCache, key: &str) -> bool {
+    cache.get(key).await.expect("get").is_some_and(|hit| &hit.value()[..] == b"v")
+}
+
+/// Opens, expects a refusal that names the directory and holds `remedy`, and that nothing was changed.
+async fn refused_and_unchanged(sim: &Sim, builder: esker::Builder, remedy: &str) -> Error {
+    let before = all_bytes(sim);
+    let error = builder.open().await.expect_err("must be refused");
+    let text = error.to_string();
+    assert!(text.contains(DIR), "the path is missing: {text}");
+    assert!(text.contains(remedy), "the remedy `{remedy}` is missing: {text}");
+    assert!(all_bytes(sim) == before, "a refused directory was changed: {text}");
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_other_files_is_refused() {
+    let sim = Sim::new(1);
+    sim.write_file("/cache/thesis.txt", "years of work").unwrap();
+    let error = refused_and_unchanged(&sim, builder(&sim), "choose an empty or new directory").await;
+    assert!(matches!(error, Error::NotACache { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_without_a_manifest_are_refused() {
+    let sim = Sim::new(2);
+    sim.write_file("/cache/seg-0000.esk", vec![7; 4096]).unwrap();
+    let error = refused_and_unchanged(&sim, builder(&sim), "choose an empty or new directory").await;
+    assert!(matches!(&error, Error::NotACache { why, .. } if why.contains("MANIFEST")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_is_refused() {
+    let sim = disk_with_a_cache(3).await;
+    sim.flip_bit("/cache/MANIFEST", 40).unwrap();
+    let error = refused_and_unchanged(&sim, builder(&sim), "choose an empty or new directory").await;
+    assert!(matches!(&error, Error::NotACache { why, .. } if why.contains("damaged")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_format_is_refused() {
+    let sim = disk_with_a_cache(4).await;
+    let mut manifest = sim.read_file("/cache/MANIFEST").unwrap();
+    manifest[8] = 9;
+    sim.write_file("/cache/MANIFEST", manifest).unwrap();
+    let error = refused_and_unchanged(&sim, builder(&sim), "upgrade Esker").await;
+    assert!(matches!(error, Error::NewerFormat { found: 9, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_is_refused_until_it_is_closed() {
+    let sim = disk_with_a_cache(5).await;
+    let cache = builder(&sim).open().await.unwrap();
+    let error = refused_and_unchanged(&sim, builder(&sim), "close it there").await;
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    assert!(is_served(&cache, "k").await, "the first one goes on");
+    cache.close().await.unwrap();
+    assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_can_only_be_read_is_refused() {
+    let sim = Sim::new(6);
+    sim.set_faults(FaultPlan::default().fail(OpKind::CreateDir, When::Always, DiskError::Eio));
+    let error = builder(&sim).open().await.expect_err("must be refused");
+    assert!(matches!(&error, Error::Io { path, .. } if path == Path::new(DIR)), "{error}");
+    let text =
+        Error::Io { op: "create", path: DIR.into(), source: io::ErrorKind::ReadOnlyFilesystem.into() }.to_string();
+    assert!(text.contains(DIR) && text.contains("remount it writable"), "{text}");
+}
+
+/// A file where the directory should be, on the real file system.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_not_a_directory() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"precious").unwrap();
+    let path = file.path();
+    let error = DiskCache::builder(path).config(config()).open().await.expect_err("must be refused");
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("choose a directory"), "{text}");
+    assert_eq!(std::fs::read(path).unwrap(), b"precious");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_at_open_is_refused_with_the_remedy() {
+    let sim = Sim::new(7);
+    sim.set_faults(FaultPlan { capacity_bytes: Some(0), ..FaultPlan::default() });
+    let error = builder(&sim).open().await.expect_err("must be refused");
+    let text = error.to_string();
+    assert!(text.contains(DIR) && text.contains("free space on that disk"), "{text}");
+    sim.clear_faults();
+    builder(&sim).open().await.expect("what is left of the first attempt does no harm");
+}
+
+/// Too little capacity: the text says the smallest that works, and that does work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capacity_that_is_too_small_is_refused_with_the_smallest_that_works() {
+    let sim = Sim::new(8);
+    let tiny = Config { capacity_bytes: 100_000, ..config() };
+    let text = match builder(&sim).config(tiny.clone()).open().await.err() {
+        Some(Error::InvalidConfig(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(sim.list_files(DIR).is_err(), "a directory was made");
+    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+    let smallest: u64 = numbers.filter(|n| *n > tiny.capacity_bytes).min().expect("a number that works");
+    let just_less = Config { capacity_bytes: smallest - 1, ..tiny.clone() };
+    assert!(matches!(builder(&sim).config(just_less).open().await, Err(Error::InvalidConfig(_))), "{text}");
+    let cache = builder(&sim).config(Config { capacity_bytes: smallest, ..tiny }).open().await.expect(&text);
+    for n in 0..100u32 {
+        let outcome = cache.set_with(n.to_le_bytes(), vec![n as u8; 9000], synced()).await.unwrap();
+        assert!(outcome.is_stored(), "{n}: {outcome:?}");
+        assert!(cache.get(n.to_le_bytes()).await.unwrap().is_some());
+    }
+    assert!(sim.peak_bytes() <= smallest, "{} bytes were taken", sim.peak_bytes());
+}
+
+/// The device has no room for a single segment: sets are refused with the reason, and accepted when there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_for_a_segment_refuses_and_recovers() {
+    let sim = Sim::new(9);
+    let cache = builder(&sim).open().await.unwrap();
+    let room = sim.used_bytes() + SEGMENT_LEN_BYTES / 2;
+    sim.set_faults(FaultPlan { capacity_bytes: Some(room), ..FaultPlan::default() });
+    let outcome = cache.set("k", "v").await.unwrap();
+    assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::DiskFull });
+    assert_eq!(cache.stats().counts.refused_disk_full, 1);
+    assert!(cache.get("k").await.unwrap().is_none());
+    sim.clear_faults();
+    recovers(&cache).await;
+}
+
+/// The device fills while the cache grows: it evicts within what it has, or refuses, and answers reads all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_is_lived_with() {
+    let sim = Sim::new(10);
+    let cache = builder(&sim).open().await.unwrap();
+    let room = sim.used_bytes() + 4 * SEGMENT_LEN_BYTES + SEGMENT_LEN_BYTES / 2;
+    sim.set_faults(FaultPlan { capacity_bytes: Some(room), ..FaultPlan::default() });
+    let mut stored = 0;
+    for n in 0..100u32 {
+        let setting = cache.set_with(format!("k{n}"), vec![n as u8; 9000], synced());
+        let outcome = tokio::time::timeout(Duration::from_secs(10), setting).await.expect("a set hangs");
+        match outcome {
+            Ok(SetOutcome::Stored { .. }) => {
+                stored += 1;
+                let hit = cache.get(format!("k{n}")).await.unwrap();
+                assert_eq!(hit.map(|hit| hit.value()[0]), Some(n as u8));
+            }
+            Ok(SetOutcome::Refused { reason }) => assert_eq!(reason, RefuseReason::DiskFull),
+            Err(error) => assert!(matches!(error, Error::WriteFailed), "{error}"),
+        }
+    }
+    assert!(stored >= 20, "{stored} of 100 were stored on a disk with room for 28: {:?}", cache.stats());
+    assert!(sim.used_bytes() <= room);
+    sim.clear_faults();
+    recovers(&cache).await;
+}
+
+/// A disk on which every operation of a kind fails: writes are refused or fail, reads go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_at_run_time_is_lived_with() {
+    for (seed, op) in [(11, OpKind::Write), (12, OpKind::Sync), (13, OpKind::Open), (14, OpKind::Allocate)] {
+        let sim = disk_with_a_cache(seed).await;
+        let cache = builder(&sim).open().await.unwrap();
+        sim.set_faults(FaultPlan::default().fail_on("seg-", op, When::Always, DiskError::Eio));
+        for n in 0..5 {
+            match cache.set_with(format!("lost {n}"), "x", synced()).await {
+                Ok(SetOutcome::Refused { reason: RefuseReason::DiskFailed }) | Err(Error::WriteFailed) => {}
+                other => panic!("{op:?}: {other:?}"),
+            }
+            assert!(is_served(&cache, "k").await, "{op:?}: reads go on");
+        }
+        sim.clear_faults();
+        recovers(&cache).await;
+        assert!(is_served(&cache, "k").await);
+    }
+}
+
+/// Writes are accepted again within ten seconds, without a restart.
+async fn recovers(cache: &DiskCache) {
+    for _ in 0..1000 {
+        if matches!(cache.set_with("again", "v", synced()).await, Ok(SetOutcome::Stored { .. })) {
+            assert!(is_served(cache, "again").await);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("writes are still refused: {:?}", cache.stats());
+}

@@ -1,0 +1,106 @@
+//! Trap 6: after a failed write or sync nothing is retried and nothing appended behind it.
+
+use std::time::Duration;
+
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
+use esker::{DiskCache, Durability, Error, SetOptions};
+
+use crate::table::{Table, eventually, get, put, synced};
+
+/// Sets `key` again and again until the disk takes it: no restart must be needed.
+async fn put_when_the_disk_recovers(cache: &DiskCache, key: &str, value: &str) {
+    eventually("writes are accepted again", || async {
+        let outcome = cache.set_with(key, value.to_owned(), synced()).await;
+        matches!(outcome, Ok(outcome) if outcome.is_stored())
+    })
+    .await;
+}
+
+async fn after_one_failure(seed: u64, op: OpKind, durability: Durability) {
+    let mut table = Table::new(seed, 8);
+    let cache = table.open().await;
+    put(&cache, "before", "synced before", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", op, When::Nth(1), DiskError::Eio));
+    let failed = cache.set_with("lost", "lost value", SetOptions::new().durability(durability)).await;
+    assert!(matches!(failed, Err(Error::WriteFailed)), "{failed:?}");
+    assert_eq!(get(&cache, "lost").await, None);
+    assert_eq!(get(&cache, "before").await.as_deref(), Some("synced before"));
+    put_when_the_disk_recovers(&cache, "after", "synced after").await;
+    let (before, after) = (table.find_on_disk(b"synced before"), table.find_on_disk(b"synced after"));
+    assert_ne!(before.0, after.0, "appended behind a failure");
+    assert!(cache.stats().counts.entries_lost >= 1);
+    for seed in 0..8 {
+        let sim = table.sim.fork(seed);
+        sim.power_loss();
+        let after = table.open_on(&sim.reopen()).await;
+        assert_eq!(get(&after, "before").await.as_deref(), Some("synced before"));
+        assert_eq!(get(&after, "after").await.as_deref(), Some("synced after"));
+    }
+    let cache = table.kill(cache).await;
+    assert_eq!(get(&cache, "before").await.as_deref(), Some("synced before"));
+    assert_eq!(get(&cache, "after").await.as_deref(), Some("synced after"));
+}
+
+/// P3, P4. A write fails: the entry is lost and said to be; later ones go elsewhere and survive.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_after_a_failed_write_later_entries_go_to_a_new_segment() {
+    after_one_failure(1, OpKind::Write, Durability::Written).await;
+}
+
+/// P3, P4. A sync fails: what it was to make durable is not trusted, though the page cache still shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_after_a_failed_sync_later_entries_go_to_a_new_segment() {
+    after_one_failure(2, OpKind::Sync, Durability::Synced).await;
+}
+
+/// P3. While every write fails, sets are refused or fail, reads go on, and all is well again when the fault clears.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_a_failing_disk_refuses_reads_on_and_recovers_without_a_restart() {
+    let table = Table::new(3, 8);
+    let cache = table.open().await;
+    put(&cache, "before", "synced before", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Always, DiskError::Eio));
+    for n in 0..20 {
+        let outcome = cache.set_with(format!("lost {n}"), "x", synced()).await;
+        assert!(!matches!(outcome, Ok(outcome) if outcome.is_stored()), "{outcome:?}");
+        assert_eq!(get(&cache, "before").await.as_deref(), Some("synced before"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(cache.stats().counts.refused_disk_failed > 0);
+    table.sim.clear_faults();
+    put_when_the_disk_recovers(&cache, "after", "synced after").await;
+    assert_eq!(get(&cache, "lost 3").await, None);
+}
+
+/// P2. An update that was accepted and then lost to the disk does not bring the old value back.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_a_lost_update_does_not_uncover_the_old_value() {
+    for (seed, op) in [(4, OpKind::Write), (5, OpKind::Sync)] {
+        let mut table = Table::new(seed, 8);
+        let cache = table.open().await;
+        put(&cache, "k", "v1", synced()).await;
+        put(&cache, "witness", "w", synced()).await;
+        table.sim.set_faults(FaultPlan::default().fail_on("seg-", op, When::Nth(1), DiskError::Eio));
+        let failed = cache.set_with("k", "v2", synced()).await;
+        assert!(matches!(failed, Err(Error::WriteFailed)), "{failed:?}");
+        assert_eq!(get(&cache, "k").await, None);
+        eventually("the owed marker is written", || async { cache.stats().counts.markers_written > 0 }).await;
+        cache.sync().await.unwrap();
+        table.assert_dead_for_ever(cache, "k", "witness").await;
+    }
+}
+
+/// P7. A cache that met a failure and was closed holds no lock: it can be opened again while its old handle lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_a_closed_cache_holds_no_lock_on_the_segment_that_failed() {
+    let mut table = Table::new(6, 8);
+    table.config.lock_wait_ms = 500;
+    let cache = table.open().await;
+    put(&cache, "before", "synced before", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Nth(1), DiskError::Eio));
+    cache.set_with("lost", "x", synced()).await.expect_err("the write fails");
+    cache.close().await.expect("close");
+    let reopened = table.open().await;
+    assert_eq!(get(&reopened, "before").await.as_deref(), Some("synced before"));
+    assert!(cache.get("before").await.is_err(), "the closed one is closed");
+}

@@ -1,0 +1,95 @@
+//! Traps 7 and 8, over real files: the lock of each writable segment, and files that shrink under the reader.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use esker::{BackendKind, Config, DiskCache, Durability, Error, SetOptions};
+
+use crate::table::get;
+
+fn builder(dir: &Path, lock_wait_ms: u64) -> esker::Builder {
+    DiskCache::builder(dir).config(Config {
+        capacity_bytes: 4 << 20,
+        segment_len_bytes: Some(256 << 10),
+        backend: BackendKind::TokioFs,
+        lock_wait_ms,
+        ..Config::default()
+    })
+}
+
+async fn put(cache: &DiskCache, key: &str, value: &str) {
+    let options = SetOptions::new().durability(Durability::Synced);
+    assert!(cache.set_with(key, value.to_owned(), options).await.unwrap().is_stored());
+}
+
+/// A directory whose process died while it wrote, and its unsealed segment, locked as by writes that still land.
+async fn left_behind(dir: &Path) -> (PathBuf, File) {
+    let cache = builder(dir, 1000).open().await.unwrap();
+    put(&cache, "k", "v").await;
+    drop(cache);
+    let path = dir.join("seg-0000.esk");
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    for _ in 0..500 {
+        match file.try_lock() {
+            Ok(()) => return (path, file),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    panic!("a dropped cache keeps the lock of its segment");
+}
+
+/// P7. Open waits for the lock as long as it was told, then says which file is locked, and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_07_a_segment_that_is_still_written_to_makes_open_wait_and_then_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, file) = left_behind(dir.path()).await;
+    let before = std::fs::read(&path).unwrap();
+    let began = Instant::now();
+    let refused = builder(dir.path(), 300).open().await.expect_err("locked");
+    assert!(matches!(&refused, Error::Locked { path: locked } if *locked == path), "{refused}");
+    assert!(began.elapsed() >= Duration::from_millis(300), "it did not wait");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    drop(file);
+    let cache = builder(dir.path(), 300).open().await.expect("the lock is gone");
+    assert_eq!(get(&cache, "k").await.as_deref(), Some("v"));
+}
+
+/// P7. Open waits, and goes on when the last write has landed.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_07_open_goes_on_when_the_lock_is_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, file) = left_behind(dir.path()).await;
+    let began = Instant::now();
+    let release = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(file);
+    });
+    let cache = builder(dir.path(), 20_000).open().await.expect("waited for the lock");
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(15), "{waited:?}");
+    release.await.unwrap();
+    assert_eq!(get(&cache, "k").await.as_deref(), Some("v"));
+}
+
+/// P1. A segment file that is truncated while the cache runs costs its entries: misses, no signal, no panic.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_08_a_file_truncated_under_the_reader_is_a_miss() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = builder(dir.path(), 1000).open().await.unwrap();
+    put(&cache, "sealed", "s").await;
+    cache.close().await.unwrap();
+    drop(cache);
+    let cache = builder(dir.path(), 1000).open().await.unwrap();
+    put(&cache, "open", "o").await;
+    assert_eq!(get(&cache, "sealed").await.as_deref(), Some("s"));
+    let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|e| e == "esk")).collect();
+    assert_eq!(files.len(), 2);
+    for path in files {
+        OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+    }
+    assert_eq!(get(&cache, "sealed").await, None);
+    assert_eq!(get(&cache, "open").await, None);
+    assert!(cache.stats().counts.misses_damaged + cache.stats().counts.misses_io >= 2);
+}

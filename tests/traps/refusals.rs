@@ -1,0 +1,93 @@
+//! Trap 4: a refused or failed update does not leave the old value readable.
+
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
+use esker::{DiskCache, RefuseReason, SetOutcome};
+
+use crate::table::{Table, eventually, get, put, synced};
+
+async fn with_old_value(table: &Table) -> DiskCache {
+    let cache = table.open().await;
+    put(&cache, "k", "v1", synced()).await;
+    put(&cache, "witness", "w", synced()).await;
+    cache
+}
+
+fn refused(reason: RefuseReason) -> SetOutcome {
+    SetOutcome::Refused { reason }
+}
+
+async fn until_the_marker_is_durable(cache: &DiskCache) {
+    eventually("the owed marker is written", || async { cache.stats().counts.markers_written > 0 }).await;
+    cache.sync().await.unwrap();
+}
+
+/// P2, P3. The new value fits no segment.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_04_an_update_that_is_too_large_takes_the_old_value_along() {
+    let mut table = Table::new(1, 8);
+    let cache = with_old_value(&table).await;
+    let outcome = cache.set("k", vec![0; 64 << 10]).await.unwrap();
+    assert_eq!(outcome, refused(RefuseReason::TooLarge));
+    assert_eq!(get(&cache, "k").await, None);
+    until_the_marker_is_durable(&cache).await;
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P2, P3. The same, and the cache is closed at once: a close leaves nothing owed.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_04_a_close_right_after_a_refused_update_leaves_the_old_value_dead() {
+    for round in 0..20 {
+        let table = Table::new(100 + round, 8);
+        let cache = with_old_value(&table).await;
+        assert_eq!(cache.set("k", vec![0; 64 << 10]).await.unwrap(), refused(RefuseReason::TooLarge));
+        cache.close().await.unwrap();
+        assert_eq!(get(&table.open().await, "k").await, None, "round {round}");
+    }
+}
+
+/// P2, P3. The write pipeline is full, and the writer does not want to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_04_a_busy_update_takes_the_old_value_along() {
+    let mut table = Table::new(2, 40);
+    table.config.write_buffer_bytes = 1 << 20;
+    let cache = with_old_value(&table).await;
+    table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Write], ..FaultPlan::default() });
+    let mut accepted = 0;
+    while cache.try_set(format!("filler {accepted}"), vec![0; 8 << 10]).await.unwrap().is_stored() {
+        accepted += 1;
+        assert!(accepted < 1000, "a stalled disk takes everything");
+    }
+    assert_eq!(cache.try_set("k", vec![0; 8 << 10]).await.unwrap(), refused(RefuseReason::Busy));
+    assert_eq!(get(&cache, "k").await, None);
+    table.sim.clear_faults();
+    until_the_marker_is_durable(&cache).await;
+    assert_eq!(get(&cache, "filler 0").await.map(|v| v.len()), Some(8 << 10));
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P2, P3. The disk fails, and refuses the update.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_04_an_update_refused_by_a_failing_disk_takes_the_old_value_along() {
+    let mut table = Table::new(3, 8);
+    let cache = with_old_value(&table).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Always, DiskError::Eio));
+    cache.set_with("other", "x", synced()).await.expect_err("every write fails");
+    assert_eq!(cache.set_with("k", "v2", synced()).await.unwrap(), refused(RefuseReason::DiskFailed));
+    assert_eq!(get(&cache, "k").await, None);
+    table.sim.clear_faults();
+    until_the_marker_is_durable(&cache).await;
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P2. A delete that the disk refuses is an error, but the value is not served any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_04_a_failed_delete_does_not_leave_the_value_readable() {
+    let mut table = Table::new(4, 8);
+    let cache = with_old_value(&table).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Always, DiskError::Eio));
+    cache.delete("k").await.expect_err("every write fails");
+    assert_eq!(get(&cache, "k").await, None);
+    table.sim.clear_faults();
+    until_the_marker_is_durable(&cache).await;
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}

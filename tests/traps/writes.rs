@@ -1,0 +1,137 @@
+//! Trap 12: a block is written once in the life of a segment.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use esker::backend::sim::Sim;
+use esker::backend::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use esker::{BackendKind, DiskCache, Durability, SetOptions};
+
+use crate::table::{DIR, SEED, Table, get, put};
+
+/// The ranges written to each file since its header was written last, and what was written twice.
+#[derive(Default)]
+struct Log {
+    ranges: HashMap<PathBuf, Vec<Range<u64>>>,
+    writes: usize,
+    lives: usize,
+    overlaps: Vec<String>,
+}
+
+/// A disk that remembers what is written where.
+#[derive(Clone)]
+struct Recorder {
+    inner: Sim,
+    log: Arc<Mutex<Log>>,
+}
+
+struct Recorded {
+    inner: Arc<dyn DiskFile>,
+    path: PathBuf,
+    log: Arc<Mutex<Log>>,
+}
+
+impl Recorded {
+    fn note(&self, range: Range<u64>) {
+        let mut log = self.log.lock().unwrap();
+        log.writes += 1;
+        if range.start == 0 {
+            log.lives += 1;
+            log.ranges.insert(self.path.clone(), vec![range]);
+            return;
+        }
+        let before = log.ranges.entry(self.path.clone()).or_default();
+        let overlap = before.iter().find(|r| r.start < range.end && range.start < r.end).cloned();
+        before.push(range.clone());
+        if let Some(overlap) = overlap {
+            log.overlaps.push(format!("{}: {range:?} over {overlap:?}", self.path.display()));
+        }
+    }
+}
+
+impl DiskFile for Recorded {
+    fn read_at(&self, offset: u64, len: usize) -> IoFuture<Vec<u8>> {
+        self.inner.read_at(offset, len)
+    }
+
+    fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_now(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: WriteBuf) -> IoFuture<usize> {
+        self.note(offset..offset + buf.len() as u64);
+        self.inner.write_at(offset, buf)
+    }
+
+    fn sync_data(&self) -> IoFuture<()> {
+        self.inner.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> IoFuture<()> {
+        self.inner.allocate(len)
+    }
+
+    fn len(&self) -> IoFuture<u64> {
+        self.inner.len()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.inner.try_lock()
+    }
+}
+
+impl Backend for Recorder {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Sim
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> IoFuture<Arc<dyn DiskFile>> {
+        let (opening, path, log) = (self.inner.open(path, mode), path.to_owned(), self.log.clone());
+        Box::pin(async move { Ok(Arc::new(Recorded { inner: opening.await?, path, log }) as Arc<dyn DiskFile>) })
+    }
+
+    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
+        self.inner.create_dir_all(path)
+    }
+
+    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
+        self.inner.list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> IoFuture<()> {
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
+        self.inner.sync_dir(dir)
+    }
+}
+
+/// P1. Flushes of a few bytes each, through many lives of every file: no block is written twice, each entry reads back
+/// at once from whichever side of the flush it is, and the padding is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_12_no_block_is_written_twice() {
+    let table = Table::new(1, 8);
+    let disk = Recorder { inner: table.sim.clone(), log: Arc::default() };
+    let log = disk.log.clone();
+    let builder = DiskCache::builder(DIR).config(table.config.clone()).seed(SEED);
+    let cache = builder.backend_with(Arc::new(disk)).open().await.unwrap();
+    for n in 0..400usize {
+        let value = format!("{n} ").repeat(n % 90 * 10 + 1);
+        let durability = [Durability::Buffered, Durability::Written, Durability::Synced][n % 3];
+        put(&cache, &format!("k{n}"), &value, SetOptions::new().durability(durability)).await;
+        assert_eq!(get(&cache, &format!("k{n}")).await, Some(value));
+    }
+    cache.close().await.unwrap();
+    let log = log.lock().unwrap();
+    assert!(log.overlaps.is_empty(), "written twice: {:#?}", log.overlaps);
+    assert!(log.writes > 300 && log.lives > 16, "{} writes, {} lives: too few to show anything", log.writes, log.lives);
+    assert!(cache.stats().counts.bytes_padded > 0);
+}
