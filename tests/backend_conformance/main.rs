@@ -74,6 +74,24 @@ mod uring_of_three_threads {
     contract_with_a_system!();
 }
 
+mod sim {
+    fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
+        Ok(std::sync::Arc::new(esker::backend::sim::Sim::new(1)))
+    }
+    contract!();
+}
+
+mod sim_with_delays {
+    use esker::backend::sim::{FaultPlan, ReadNow, Sim};
+
+    fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
+        let sim = Sim::new(2);
+        sim.set_faults(FaultPlan { max_yields: 5, read_now: ReadNow::ServeWithProbability(0.5), ..FaultPlan::default() });
+        Ok(std::sync::Arc::new(sim))
+    }
+    contract!();
+}
+
 #[cfg(all(target_os = "linux", feature = "tokio-uring"))]
 mod tokio_uring {
     fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {

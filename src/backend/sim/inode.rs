@@ -39,7 +39,7 @@ impl Survival {
 #[derive(Debug, Clone)]
 enum Change {
     Write { offset: u64, bytes: Vec<u8> },
-    Grow(u64),
+    Len(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -98,11 +98,12 @@ impl Inode {
         self.pending.push(Pending { seq, change: Change::Write { offset, bytes: bytes.to_vec() } });
     }
 
-    /// Makes the file at least `len` bytes long.
-    pub(super) fn grow(&mut self, seq: u64, len: u64) {
-        if len > self.len() {
+    /// Makes the file `len` bytes long.
+    pub(super) fn set_len(&mut self, seq: u64, len: u64) {
+        if len != self.len() {
             self.cached.resize(len as usize, 0);
-            self.pending.push(Pending { seq, change: Change::Grow(len) });
+            self.rot.split_off(&len);
+            self.pending.push(Pending { seq, change: Change::Len(len) });
         }
     }
 
@@ -118,7 +119,7 @@ impl Inode {
 
     /// A sync that failed: the writes made before `seq` will never reach the device, yet reads go on showing them.
     pub(super) fn lose(&mut self, seq: u64) {
-        self.pending.retain(|p| p.seq >= seq || matches!(p.change, Change::Grow(_)));
+        self.pending.retain(|p| p.seq >= seq || matches!(p.change, Change::Len(_)));
     }
 
     /// Forgets what the page cache showed beyond the device and what is on its way there.
@@ -132,9 +133,9 @@ impl Inode {
     pub(super) fn power_loss(&mut self, survival: Survival, chance: &mut Chance) {
         for pending in std::mem::take(&mut self.pending) {
             match pending.change {
-                Change::Grow(_) if !survival.keeps(chance) => {}
+                Change::Len(_) if !survival.keeps(chance) => {}
                 Change::Write { offset, bytes } => survive(&mut self.durable, offset, &bytes, survival, chance),
-                grow @ Change::Grow(_) => grow.apply(&mut self.durable),
+                len @ Change::Len(_) => len.apply(&mut self.durable),
             }
         }
         self.cached = self.durable.clone();
@@ -167,7 +168,7 @@ impl Inode {
                 bytes.truncate(len.saturating_sub(*offset).min(bytes.len() as u64) as usize);
                 !bytes.is_empty()
             }
-            Change::Grow(to) => {
+            Change::Len(to) => {
                 *to = len.min(*to);
                 true
             }
@@ -179,8 +180,7 @@ impl Change {
     fn apply(self, bytes: &mut Vec<u8>) {
         match self {
             Self::Write { offset, bytes: new } => put(bytes, offset, &new),
-            Self::Grow(len) if len as usize > bytes.len() => bytes.resize(len as usize, 0),
-            Self::Grow(_) => {}
+            Self::Len(len) => bytes.resize(len as usize, 0),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! same order give the same disk.
 //!
 //! # What is durable
-//! - A file has *durable* bytes and a list of *pending* changes (writes and growth). Reads see pending over durable,
+//! - A file has *durable* bytes and a list of *pending* changes (writes and lengths). Reads see pending over durable,
 //!   as through a page cache. `sync_data` makes durable what had completed before it was called.
 //! - Names (creations, renames, removals, directories too) are pending until `sync_dir` of their directory. What hangs
 //!   below a directory that was lost is lost. A name that was never durable takes its file with it.
@@ -35,7 +35,7 @@
 //!
 //! # What is not modelled
 //! Links, permissions and owners; a read that sees half of a write; damage to names; the order in which a real device
-//! or journal would persist; `allocate` never shrinks.
+//! or journal would persist.
 
 use std::future::{Future, poll_fn};
 use std::io;

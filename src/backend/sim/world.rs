@@ -288,6 +288,9 @@ impl World {
         self.counts.reads += 1;
         let handle = self.handle(id)?.clone();
         self.check(OpKind::Read, &handle.path)?;
+        if i64::try_from(offset).is_err() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut bytes = self.inode(handle.file)?.read(offset, len as u64);
         if bytes.len() > 1 && self.chance.hits(self.plan.short_read) {
             bytes.truncate(1 + self.chance.below(bytes.len() as u64 - 1) as usize);
@@ -378,7 +381,7 @@ impl World {
         if len > inode.len().saturating_add(room) {
             return Err(DiskError::Enospc.to_io());
         }
-        inode.grow(seq, len);
+        inode.set_len(seq, len);
         self.note_peak();
         Ok(())
     }
