@@ -147,7 +147,8 @@ fn steady_replacement_keeps_an_entry_small_and_removal_gives_memory_back() {
     (entries * 4..entries * 5 - entries / 10).for_each(remove);
     let left = (live_bytes() - before) as f64 / index.len() as f64;
     println!("after removing 90 %: {left:.2} bytes an entry");
-    assert!(left <= 40.0, "{left:.2} bytes an entry after removals");
+    let limit = if full() { 34.0 } else { 64.0 };
+    assert!(left <= limit, "{left:.2} bytes an entry after removals");
 }
 
 /// P5: what a memory cache takes, all overhead included, stays within what it was given.

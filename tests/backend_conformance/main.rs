@@ -86,7 +86,11 @@ mod sim_with_delays {
 
     fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
         let sim = Sim::new(2);
-        sim.set_faults(FaultPlan { max_yields: 5, read_now: ReadNow::ServeWithProbability(0.5), ..FaultPlan::default() });
+        sim.set_faults(FaultPlan {
+            max_yields: 5,
+            read_now: ReadNow::ServeWithProbability(0.5),
+            ..FaultPlan::default()
+        });
         Ok(std::sync::Arc::new(sim))
     }
     contract!();
