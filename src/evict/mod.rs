@@ -240,12 +240,14 @@ impl Evictor {
     async fn leave_marker(&self, row: &Row, horizon: SegmentId) -> Result<()> {
         let key = row.digest.0.to_le_bytes();
         let entry = Entry::marker(row.digest, &key, self.log.clock.now());
-        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await?;
-        match left {
-            Ok(_) => self.log.counters.markers_written.add_one(),
-            Err(_) => self.log.owe_marker(row.digest, row.sequence),
+        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await;
+        if matches!(left, Ok(Ok(_))) {
+            self.log.counters.markers_written.add_one();
+        } else {
+            // Owed even where the log is closing: what is owed keeps the victim's file.
+            self.log.owe_marker(row.digest, row.sequence);
         }
-        Ok(())
+        left.map(drop)
     }
 }
 

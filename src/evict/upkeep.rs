@@ -46,12 +46,18 @@ impl Evictor {
         }
         let now = self.log.clock.now();
         let expired = self.candidates().iter().filter(|c| policy::is_expired(c, now)).count();
-        let available = self.log.segments.census().available;
-        let missing = if available < self.low_water() { self.high_water() - available } else { 0 };
+        let census = self.log.segments.census();
+        let is_short = census.available < self.low_water();
+        let missing = if is_short { self.high_water() - census.available } else { 0 };
         // What is rewritten must fit the segment that is kept available for it.
         let most = 100 / usize::from(self.log.config.reinsert_percent).max(1);
         let count = (missing as usize).max(expired).min(most);
-        Ok(count > 0 && self.evict(count).await? > 0)
+        let freed = if count > 0 { self.evict(count).await? } else { 0 };
+        if freed == 0 && count > 0 && census.sealed > 0 {
+            // The disk fails, or markers cannot be written: not at once again, whoever asks.
+            tokio::time::sleep(TICK).await;
+        }
+        Ok(freed > 0)
     }
 
     /// Evicts until the directory is within its capacity again, after it was made smaller.

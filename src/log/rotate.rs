@@ -88,7 +88,15 @@ impl Log {
             if !wait {
                 return Ok(Err(RefuseReason::Busy));
             }
-            room.await;
+            let is_full = self.segments.is_growth_stopped();
+            let patience = if is_full { 2 * RETRY_AFTER } else { Duration::from_millis(self.config.io_timeout_ms) };
+            let freed_before = self.counters.segments_evicted.get();
+            let is_late = tokio::time::timeout(patience, room).await.is_err();
+            if is_late && self.counters.segments_evicted.get() == freed_before {
+                // A disk that lets nothing be freed does not hold up its writers for ever.
+                let reason = if is_full { RefuseReason::DiskFull } else { RefuseReason::DiskFailed };
+                return Ok(Err(reason));
+            }
         }
     }
 
