@@ -25,6 +25,9 @@ use crate::segment::{Segment, SegmentSet, Summary};
 use crate::stats::RecoveryReport;
 use crate::types::{Millis, RecordKind, SegmentId, Sequence};
 
+/// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
+const SPARE_IDS: u64 = 1 << 16;
+
 /// Segments looked at side by side.
 const PARALLEL: usize = 8;
 
@@ -116,6 +119,8 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
             .await
             .map_err(Error::io("write the manifest of", &r.dir))?;
     }
+    // Ids whose header did not get to the device are not given out again: their records may have.
+    r.segments.saw_id(SegmentId(r.segments.newest_id().0 + SPARE_IDS));
     publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)

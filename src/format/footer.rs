@@ -110,7 +110,7 @@ pub struct Trailer {
     pub min_sequence: Sequence,
     /// The largest sequence of the rows; 0 if there are none.
     pub max_sequence: Sequence,
-    /// The newest creation time of the records.
+    /// When the footer was made: no record is newer, and no later open takes the clock back behind it.
     pub newest: Millis,
 }
 

@@ -152,7 +152,7 @@
 //! | 32 | 8 | end of the last record in the file: a multiple of 16 |
 //! | 40 | 6 | smallest sequence of the rows; 0 without rows |
 //! | 46 | 6 | largest sequence of the rows; 0 without rows |
-//! | 52 | 6 | newest creation time of the records |
+//! | 52 | 6 | when the footer was made: no record is newer, and the clock does not step back behind it |
 //! | 58 | 2 | zero |
 //! | 60 | 4 | CRC over bytes 0 to 59 |
 //!

@@ -1,10 +1,13 @@
-//! The writer task of a stream: brings what is appended to the disk, one write in flight at a time, so that what
-//! survives a killed process is a prefix (P4), and seals segments that are full.
+//! The writer task of a stream: brings what is appended to the disk, a few writes in flight at a time, and seals segments
+//! that are full. Writes count as written in their order; where a killed process left a hole between two of them, recovery
+//! finds the torn end there, so that what survives is a prefix (P4).
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::rotate::RETRY_AFTER;
@@ -16,9 +19,21 @@ use crate::segment::tail::Queued;
 use crate::segment::{Segment, Stream, Summary, summarize};
 use crate::types::RecordKind;
 
+/// Writes of a stream in flight: what FINDINGS.md shows to reach the disk's bandwidth in fresh files.
+const WRITES_IN_FLIGHT: usize = 4;
+
+/// A write in flight. All of them are of the oldest segment with bytes to write.
+struct Writing {
+    segment: Arc<Segment>,
+    queued: Queued,
+    task: JoinHandle<io::Result<()>>,
+}
+
 /// What to do next for the oldest segment with bytes to write.
 enum Step {
     Write(Arc<Segment>, Queued),
+    /// Wait for the oldest write in flight.
+    Land,
     Sync(Arc<Segment>),
     Seal(Arc<Segment>),
     /// Nothing now; if dirty, a flush is due at the end of the interval.
@@ -39,6 +54,7 @@ impl Log {
         let log = self.stream(stream);
         let mut due: Option<Instant> = None;
         let mut goal: Option<Goal> = None;
+        let mut writing: VecDeque<Writing> = VecDeque::new();
         while !self.is_stopping() {
             // One goal at a time: later writers wait for the next sync, so that none waits for ever.
             let want = if goal.is_some() { WANT_NOTHING } else { log.want.swap(WANT_NOTHING, Ordering::SeqCst) };
@@ -46,8 +62,15 @@ impl Log {
                 due = None;
                 goal = goal.or(self.cut(stream).filter(|_| want == WANT_SYNCED));
             }
-            let done = match self.next_step(stream, goal.as_ref()) {
-                Step::Write(segment, queued) => self.write(&segment, queued).await,
+            let done = match self.next_step(stream, goal.as_ref(), writing.len()) {
+                Step::Write(segment, queued) => {
+                    writing.push_back(start_write(segment, queued));
+                    continue;
+                }
+                Step::Land => match writing.pop_front() {
+                    Some(first) => self.land(first).await,
+                    None => continue,
+                },
                 Step::Sync(segment) => {
                     goal = None;
                     self.sync(&segment).await
@@ -66,6 +89,10 @@ impl Log {
             };
             if let Err((segment, e)) = done {
                 goal = None;
+                // Whatever is in flight behind the failed write is lost with it, but must not land later.
+                for other in writing.drain(..) {
+                    let _ = other.task.await;
+                }
                 self.fail(stream, &segment, &e);
                 self.end_writing(&segment).await;
             }
@@ -96,7 +123,7 @@ impl Log {
         }
     }
 
-    fn next_step(&self, stream: Stream, goal: Option<&Goal>) -> Step {
+    fn next_step(&self, stream: Stream, goal: Option<&Goal>, in_flight: usize) -> Step {
         let pending = self.stream(stream).pending.lock();
         let Some(segment) = pending.front() else { return Step::Rest { dirty: false } };
         let at_goal = |g: &Goal| g.segment.id == segment.id && g.end <= segment.written() && g.end > segment.synced();
@@ -104,17 +131,20 @@ impl Log {
             return Step::Sync(segment.clone());
         }
         let tail = segment.tail.lock();
-        match tail.front() {
-            Some(queued) => Step::Write(segment.clone(), queued),
-            None if tail.is_closed() => Step::Seal(segment.clone()),
-            None => Step::Rest { dirty: !tail.is_clean() && !tail.rows.is_empty() },
+        match tail.queued(in_flight) {
+            Some(queued) if in_flight < WRITES_IN_FLIGHT => Step::Write(segment.clone(), queued),
+            _ if in_flight > 0 => Step::Land,
+            _ if tail.is_closed() => Step::Seal(segment.clone()),
+            _ => Step::Rest { dirty: !tail.is_clean() && !tail.rows.is_empty() },
         }
     }
 
-    async fn write(&self, segment: &Arc<Segment>, queued: Queued) -> StepResult {
+    /// Waits for a write, and counts what it wrote as written.
+    async fn land(&self, first: Writing) -> StepResult {
+        let Writing { segment, queued, task } = first;
+        let landed = task.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        landed.map_err(|e| (segment.clone(), e))?;
         let len = queued.buf.len() as u64;
-        let file = segment.file();
-        exact::write_all_at(&*file, queued.start, queued.buf).await.map_err(|e| (segment.clone(), e))?;
         self.counters.bytes_written.add(len);
         segment.set_written(queued.start + len);
         let mut tail = segment.tail.lock();
@@ -222,6 +252,13 @@ impl Log {
             self.owe_marker(row.digest, row.sequence);
         }
     }
+}
+
+/// Gives a buffer to the backend; the write goes on whether or not anyone waits for it.
+fn start_write(segment: Arc<Segment>, queued: Queued) -> Writing {
+    let (file, start, buf) = (segment.file(), queued.start, queued.buf.clone());
+    let task = tokio::spawn(async move { exact::write_all_at(&*file, start, buf).await });
+    Writing { segment, queued, task }
 }
 
 type StepResult = Result<(), (Arc<Segment>, io::Error)>;

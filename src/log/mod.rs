@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -30,6 +31,10 @@ mod wait;
 
 pub use append::{Appended, Entry, Order};
 pub use wait::Ticket;
+
+/// How often, and how long apart, `close` tries to pay the markers that are owed.
+const PAY_ATTEMPTS: u32 = 50;
+const PAY_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the writer task of a stream is asked for.
 const WANT_NOTHING: u8 = 0;
@@ -212,7 +217,14 @@ impl Log {
     /// # Errors
     /// As [`Log::settle`].
     pub async fn close(&self) -> Result<()> {
-        self.pay_owed().await?;
+        // The upkeep may be about to pay; where the disk fails, it does not for ever.
+        for _ in 0..PAY_ATTEMPTS {
+            self.pay_owed().await?;
+            if !self.owes() {
+                break;
+            }
+            tokio::time::sleep(PAY_AGAIN).await;
+        }
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
         let settled = self.settle(Durability::Synced).await;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -80,7 +81,8 @@ impl Log {
             }
             self.upkeep.notify_one();
             let unsealed = Stream::ALL.iter().any(|s| !self.stream(*s).pending.lock().is_empty());
-            if stream == Stream::Reinserted || (census.sealed == 0 && !unsealed) {
+            let may_come = unsealed || census.sealed > 0 || self.evicting.load(Ordering::SeqCst);
+            if stream == Stream::Reinserted || !may_come {
                 return Ok(Err(RefuseReason::DiskFull));
             }
             if !wait {

@@ -179,9 +179,9 @@ impl Tail {
         }
     }
 
-    /// The next buffer to write. It stays readable here until [`Tail::written`].
-    pub fn front(&self) -> Option<Queued> {
-        self.queued.front().cloned()
+    /// The `n`th buffer that waits to be written. It stays readable here until [`Tail::written`].
+    pub fn queued(&self, n: usize) -> Option<Queued> {
+        self.queued.get(n).cloned()
     }
 
     /// The first queued buffer has landed.

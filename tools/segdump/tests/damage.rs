@@ -186,7 +186,8 @@ async fn exchanged_files_are_harmless_and_exchanged_headers_are_not() {
     std::fs::rename(&a, &c).unwrap();
     std::fs::rename(&b, &a).unwrap();
     std::fs::rename(&c, &b).unwrap();
-    assert_eq!(json("verify", dir.path()).0, 0, "a file's name is not its identity");
+    let (code, found) = json("verify", dir.path());
+    assert_eq!(code, 0, "a file's name is not its identity: {found}");
     assert_eq!(json("summary", dir.path()).1["entries"], before);
     let (one, two) = (std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
     overwrite(&a, 0, &two[..64]);
