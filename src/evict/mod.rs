@@ -94,7 +94,7 @@ impl Evictor {
         if self.log.owes() && self.log.segments.census().available > 0 {
             return Ok(0);
         }
-        if needs_sync && self.log.settle(Durability::Synced).await.is_err() {
+        if needs_sync && self.log.settle_written(Durability::Synced).await.is_err() {
             return Ok(0);
         }
         // Only now, and all at once: none of them relied on another one being gone.
