@@ -165,8 +165,8 @@ impl Segment {
         end > self.lost_from.load(Ordering::Acquire)
     }
 
-    /// Copies `len` bytes at `offset` if no disk is needed to wait for: from unwritten bytes or the page cache.
-    /// `Ok(None)`: the disk is needed.
+    /// Copies `len` bytes at `offset` without waiting for the disk, and says whether some of them are not written yet.
+    /// `None`: the disk is needed.
     pub fn read_now(&self, offset: u64, len: usize) -> Option<(Vec<u8>, bool)> {
         let mut buf = vec![0; len];
         if offset + len as u64 > self.written() {
