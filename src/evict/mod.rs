@@ -35,12 +35,14 @@ pub struct Evictor {
     seed: [u8; 16],
     /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
     unfreed: Mutex<HashSet<SegmentId>>,
+    /// Segments that could not be read; tried again after a while.
+    unreadable: Mutex<HashSet<SegmentId>>,
 }
 
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
     pub fn new(log: Arc<Log>, seed: [u8; 16]) -> Self {
-        Self { log, seed, unfreed: Mutex::default() }
+        Self { log, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -76,14 +78,22 @@ impl Evictor {
         let mut needs_sync = false;
         while victims.len() < count {
             let mut candidates = self.candidates();
-            candidates.retain(|c| victims.iter().all(|(v, _)| v.id != c.id));
+            candidates.retain(|c| victims.iter().all(|(v, _)| v.id != c.id) && !self.unreadable.lock().contains(&c.id));
             let picked = policy::pick(&candidates, self.log.clock.now());
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
-            self.unfreed.lock().insert(victim.id);
-            needs_sync |= self.unload(&victim, reason).await?;
-            victims.push((victim, reason));
+            match self.rows(&victim).await {
+                Ok(rows) => {
+                    self.unfreed.lock().insert(victim.id);
+                    needs_sync |= self.empty(&victim, &rows).await?;
+                    victims.push((victim, reason));
+                }
+                Err(error) => {
+                    tracing::error!(path = %victim.path.display(), %error, "cannot evict a segment; it stays for now");
+                    self.unreadable.lock().insert(victim.id);
+                }
+            }
         }
         // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
         if self.log.owes() {
@@ -94,7 +104,7 @@ impl Evictor {
         if self.log.owes() && self.log.segments.census().available > 0 {
             return Ok(0);
         }
-        if needs_sync && self.log.settle(Durability::Synced).await.is_err() {
+        if needs_sync && self.log.settle_written(Durability::Synced).await.is_err() {
             return Ok(0);
         }
         // Only now, and all at once: none of them relied on another one being gone.
@@ -113,53 +123,21 @@ impl Evictor {
         Ok(freed)
     }
 
-    /// Moves or forgets everything in a segment. Whether that must be synced before the file is freed.
-    async fn unload(&self, victim: &Segment, reason: Reason) -> Result<bool> {
-        tracing::debug!(segment = %victim.id, ?reason, "evicting");
-        match self.rows(victim).await {
-            Ok(rows) => self.empty(victim, &rows).await,
-            Err(error) => {
-                tracing::error!(path = %victim.path.display(), %error, "cannot read a segment that is evicted");
-                self.drop_unread(victim);
-                Ok(true)
-            }
-        }
-    }
-
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
+    ///
+    /// A segment whose keys cannot all be read is not evicted: what its records replaced would come back (P2).
     async fn rows(&self, victim: &Segment) -> io::Result<Vec<Row>> {
         if victim.is_lost(u64::MAX) {
             return Ok(victim.tail.lock().rows.clone());
         }
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
-        match scan::read_footer(&*file, victim.id, end).await? {
-            Ok(footer) => Ok(footer.rows),
-            Err(_) => {
-                let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
-                let rows = scan::scan(&*file, scope).await?.rows;
-                // Entries whose rows the damage hides are dropped too.
-                let known: HashSet<u32> = rows.iter().map(|r| r.offset_units).collect();
-                self.log.index.retain(|found| {
-                    let at = found.location;
-                    let keep = at.slot != victim.slot || known.contains(&at.offset_units);
-                    self.dropped_unread(keep, at)
-                });
-                Ok(rows)
-            }
+        if let Ok(footer) = scan::read_footer(&*file, victim.id, end).await? {
+            return Ok(footer.rows);
         }
-    }
-
-    fn dropped_unread(&self, keep: bool, at: Location) -> bool {
-        if !keep {
-            self.log.segments.sub_live(at.slot, crate::format::length::class_bytes(at.class));
-            self.log.counters.entries_damaged.add_one();
-        }
-        keep
-    }
-
-    fn drop_unread(&self, victim: &Segment) {
-        self.log.index.retain(|found| self.dropped_unread(found.location.slot != victim.slot, found.location));
+        let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
+        let scanned = scan::scan(&*file, scope).await?;
+        if scanned.hides_keys { Err(io::Error::other("damage hides keys")) } else { Ok(scanned.rows) }
     }
 
     /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:

@@ -29,10 +29,12 @@ impl Evictor {
         let is_waiting = self.log.owes()
             || self.log.segments.census().available < self.low_water()
             || self.log.segments.is_growth_stopped()
+            || !self.unreadable.lock().is_empty()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
             if tokio::time::timeout(TICK, woken).await.is_err() {
                 self.log.segments.allow_growth(true);
+                self.unreadable.lock().clear();
             }
         } else {
             woken.await;

@@ -192,6 +192,17 @@ impl Log {
         if self.owes() && !self.closing.load(Ordering::SeqCst) {
             self.pay_owed().await?;
         }
+        let is_paid = !self.owes();
+        self.settle_written(durability).await?;
+        // What was lost or refused stays dead only once its marker is as durable.
+        if is_paid { Ok(()) } else { Err(Error::WriteFailed) }
+    }
+
+    /// Every record appended before this call is at least this durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Log::settle`].
+    pub async fn settle_written(&self, durability: Durability) -> Result<()> {
         let mut tickets = Vec::new();
         for stream in Stream::ALL {
             for segment in self.stream(stream).pending.lock().iter() {
