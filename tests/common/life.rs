@@ -276,9 +276,10 @@ impl Lives {
         let done = if level == Level::Synced { cache.sync().await } else { cache.flush().await };
         self.note(format!("settle {level:?}: {done:?}"));
         match done {
-            Ok(()) => self.model.settled(level),
-            Err(_) if self.is_stormy => {}
-            Err(e) => return Err(format!("{level:?}: {e}")),
+            Ok(()) if !self.is_stormy => self.model.settled(level),
+            // Where the disk fails, entries may have been lost before, and that is no longer told.
+            _ if self.is_stormy => {}
+            failed => return Err(format!("{level:?}: {failed:?}")),
         }
         Ok(())
     }
@@ -324,11 +325,7 @@ impl Lives {
             Ok(SetOutcome::Refused { .. }) if !self.plan.is_roomy => {
                 self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
             }
-            // It is gone from the cache, but its bytes may have reached the disk.
-            Err(_) if self.is_stormy => {
-                self.model.happened(write.key, write.fate(), Level::Volatile, stream);
-                self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
-            }
+            Err(_) if self.is_stormy => self.model.failed(write.key, write.fate()),
             other => return Err(format!("set: {other:?}")),
         }
         Ok(())

@@ -86,6 +86,15 @@ impl Model {
         key.is_missing = false;
     }
 
+    /// A write failed: it is gone, but what was written of it may show after a crash.
+    pub fn failed(&mut self, key: u32, fate: Fate) {
+        self.happened(key, fate, Level::Volatile, None);
+        if let Some(event) = self.keys.get_mut(&key).and_then(|key| key.events.last_mut()) {
+            event.is_present = false;
+        }
+        self.happened(key, Fate::Refused, Level::Volatile, None);
+    }
+
     /// Every key was cleared.
     pub fn cleared(&mut self, level: Level) {
         for key in self.keys.keys().copied().collect::<Vec<_>>() {
