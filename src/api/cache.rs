@@ -108,7 +108,8 @@ impl DiskCache {
     /// Removes every entry, durably once this returns.
     ///
     /// # Errors
-    /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open.
+    /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open. It is
+    /// tried again in the background; until it succeeds no room is made.
     pub async fn clear(&self) -> Result<()> {
         self.engine.clear().await
     }

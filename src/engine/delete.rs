@@ -12,7 +12,7 @@ impl Engine {
         let digest = self.check_key(key)?;
         // What the index does not know is nowhere on disk uncovered, once the deletes before this one are durable.
         if self.index.lookup(digest).is_none() && !self.log.is_history_uncovered() {
-            self.log.settle(Durability::Synced).await?;
+            self.log.settle_written(Durability::Synced).await?;
             return Ok(false);
         }
         let entry = Entry::delete(digest, key, self.clock.now());

@@ -12,7 +12,6 @@ use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
 use crate::error::{Error, Result};
 use crate::format::digest::digest;
-use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::Log;
 use crate::memory::HotTier;
@@ -46,8 +45,6 @@ pub struct Engine {
     memory: Option<HotTier>,
     clock: Arc<SteadyClock>,
     counters: Arc<Counters>,
-    /// One `clear` at a time.
-    manifest: tokio::sync::Mutex<Manifest>,
     seed: [u8; 16],
     report: RecoveryReport,
     closed: AtomicBool,

@@ -71,13 +71,12 @@ impl Engine {
             segments: segments.clone(),
             clock: clock.clone(),
             counters: counters.clone(),
-            directory_id: directory.manifest.directory_id,
+            manifest: recovered.manifest,
             last_sequence: recovered.last_sequence,
         }));
         let engine = Self {
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
-            manifest: tokio::sync::Mutex::new(recovered.manifest),
             config,
             backend,
             index,

@@ -100,6 +100,10 @@ impl Evictor {
             self.log.pay_owed().await?;
             needs_sync = true;
         }
+        // A `clear` that is not on disk hides what covers what: nothing is freed before it is.
+        if self.log.is_history_hidden() {
+            return Ok(0);
+        }
         // Where no room is left even for markers, only freeing makes some.
         if self.log.owes() && self.log.segments.census().available > 0 {
             return Ok(0);

@@ -27,6 +27,7 @@ impl Evictor {
     async fn rest(&self) {
         let woken = self.log.upkeep.notified();
         let is_waiting = self.log.owes()
+            || self.log.is_history_hidden()
             || self.log.segments.census().available < self.low_water()
             || self.log.segments.is_growth_stopped()
             || !self.unreadable.lock().is_empty()
@@ -45,6 +46,9 @@ impl Evictor {
     async fn keep_up(&self) -> Result<bool> {
         if self.log.owes() {
             self.log.pay_owed().await?;
+        }
+        if let Err(error) = self.log.write_cleared().await {
+            tracing::warn!(%error, "cannot write the manifest; a clear is not durable yet");
         }
         let now = self.log.clock.now();
         let expired = self.candidates().iter().filter(|c| policy::is_expired(c, now)).count();

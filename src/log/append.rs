@@ -219,7 +219,7 @@ impl Log {
             (Order::Newest, RecordKind::Put) => {
                 displaced(found);
                 self.segments.add_live(at.slot, length(at));
-                (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
+                (Change::Put(at, found.is_some() || self.is_history_uncovered()), Some((self.next_sequence(), found)))
             }
             (Order::Newest | Order::Bury(_), _) => {
                 displaced(found);
@@ -237,6 +237,11 @@ impl Log {
                 // In one step, so that a delete finds the entry or the debt.
                 self.owe_marker(digest, self.next_sequence());
                 (Change::Remove, true)
+            }
+            // What is forgotten may still stand on disk; the limit keeps a long outage from taking all memory.
+            None if only.is_none() && self.is_history_uncovered() && !self.owes_too_much() => {
+                self.owe_marker(digest, self.next_sequence());
+                (Change::Keep, false)
             }
             None => (Change::Keep, false),
         })

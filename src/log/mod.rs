@@ -15,9 +15,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::backend::{Backend, BufferPool};
+use crate::catalog;
 use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::segment::{Segment, SegmentSet, Stream};
@@ -34,6 +36,8 @@ pub use wait::Ticket;
 
 /// How often, and how long apart, `close` tries to pay the markers that are owed.
 const PAY_ATTEMPTS: u32 = 50;
+/// Most markers owed for keys that the index does not know.
+const MAX_OWED: usize = 100_000;
 const PAY_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the writer task of a stream is asked for.
@@ -74,7 +78,11 @@ pub struct Log {
     /// No append begins any more.
     closing: AtomicBool,
     evicting: AtomicBool,
-    hidden: AtomicBool,
+    manifest: tokio::sync::Mutex<Manifest>,
+    /// What a `clear` has yet to say in the manifest.
+    clearing: Mutex<Option<Sequence>>,
+    /// Entries lost to a failing disk that a flush or a sync has told of.
+    lost_told: AtomicU64,
     /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
     owed: Mutex<BTreeMap<Sequence, Digest>>,
     /// Wakes the upkeep: room is short, or a marker is owed.
@@ -95,8 +103,8 @@ pub struct LogParts {
     pub clock: Arc<SteadyClock>,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// Which directory the segments belong to.
-    pub directory_id: u64,
+    /// The directory's manifest.
+    pub manifest: Manifest,
     /// The highest sequence in use.
     pub last_sequence: Sequence,
 }
@@ -124,13 +132,15 @@ impl Log {
             segments: parts.segments,
             clock: parts.clock,
             counters: parts.counters,
-            directory_id: parts.directory_id,
+            directory_id: parts.manifest.directory_id,
             sequence: AtomicU64::new(parts.last_sequence.0),
             streams: [stream(), stream(), stream()],
             stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             evicting: AtomicBool::new(false),
-            hidden: AtomicBool::new(false),
+            manifest: tokio::sync::Mutex::new(parts.manifest),
+            clearing: Mutex::default(),
+            lost_told: AtomicU64::new(0),
             owed: Mutex::default(),
             upkeep: Notify::new(),
         }
@@ -194,8 +204,10 @@ impl Log {
         }
         let is_paid = !self.owes();
         self.settle_written(durability).await?;
-        // What was lost or refused stays dead only once its marker is as durable.
-        if is_paid { Ok(()) } else { Err(Error::WriteFailed) }
+        // What was lost or refused stays dead only once its marker is as durable. A loss is told once.
+        let lost = self.counters.entries_lost.get();
+        let is_told = self.lost_told.swap(lost, Ordering::SeqCst) == lost;
+        if is_paid && is_told { Ok(()) } else { Err(Error::WriteFailed) }
     }
 
     /// Every record appended before this call is at least this durable when it returns.
@@ -251,13 +263,19 @@ impl Log {
                 sealed.await;
             }
         }
-        settled
+        // What is still owed would come back at the next open.
+        if self.owes() || self.is_history_hidden() { settled.and(Err(Error::WriteFailed)) } else { settled }
     }
 
     /// A marker that could not be written: it is tried again when the disk answers.
     pub fn owe_marker(&self, digest: Digest, sequence: Sequence) {
         self.owed.lock().insert(sequence, digest);
         self.upkeep.notify_one();
+    }
+
+    /// Whether so many markers are owed that only those for known entries are added.
+    pub fn owes_too_much(&self) -> bool {
+        self.owed.lock().len() >= MAX_OWED
     }
 
     /// Whether markers are owed.
@@ -297,14 +315,31 @@ impl Log {
         self.evicting.store(evicting, Ordering::SeqCst);
     }
 
-    /// Whether a `clear` emptied the index, but could not say so on disk.
+    /// Whether a `clear` emptied the index, but has not said so on disk yet.
     pub fn is_history_hidden(&self) -> bool {
-        self.hidden.load(Ordering::SeqCst)
+        self.clearing.lock().is_some()
     }
 
-    /// See [`Log::is_history_hidden`].
-    pub fn set_history_hidden(&self, hidden: bool) {
-        self.hidden.store(hidden, Ordering::SeqCst);
+    /// Everything up to this sequence is cleared; [`Log::write_cleared`] says so on disk.
+    pub fn set_clearing(&self, cleared: Sequence) {
+        *self.clearing.lock() = Some(cleared);
+    }
+
+    /// Says in the manifest what was cleared, if it does not yet. Tried again by the upkeep until it succeeds.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn write_cleared(&self) -> std::io::Result<()> {
+        let mut manifest = self.manifest.lock().await;
+        let Some(cleared) = *self.clearing.lock() else { return Ok(()) };
+        let next = Manifest { cleared, ..*manifest };
+        catalog::write_manifest(&*self.backend, self.segments.dir(), &next).await?;
+        *manifest = next;
+        let mut clearing = self.clearing.lock();
+        if *clearing == Some(cleared) {
+            *clearing = None;
+        }
+        Ok(())
     }
 
     fn check_running(&self) -> Result<()> {

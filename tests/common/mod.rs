@@ -4,6 +4,7 @@
 
 pub mod life;
 pub mod model;
+mod plan;
 mod weather;
 
 /// Seeded dice, apart from those of the disk.
