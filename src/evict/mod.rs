@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backend::{OpenMode, WriteBuf, exact};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::footer::Row;
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
 use crate::index::Location;
@@ -223,11 +223,11 @@ impl Evictor {
         let key = row.digest.0.to_le_bytes();
         let entry = Entry::marker(row.digest, &key, self.log.clock.now());
         let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await;
-        if matches!(left, Ok(Ok(_))) {
-            self.log.counters.markers_written.add_one();
-        } else {
-            // Owed even where the log is closing: what is owed keeps the victim's file.
-            self.log.owe_marker(row.digest, row.sequence);
+        match &left {
+            Ok(Ok(_)) => self.log.counters.markers_written.add_one(),
+            // The upkeep ends here, so the victim keeps its file, and what is in it still counts.
+            Err(Error::Closed) => {}
+            _ => self.log.owe_marker(row.digest, row.sequence),
         }
         left.map(drop)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Evictor, policy};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How often expired segments, owed markers and a full disk are looked at, while there are any.
 const TICK: Duration = Duration::from_millis(500);
@@ -16,6 +16,7 @@ impl Evictor {
             match self.keep_up().await {
                 Ok(true) => {}
                 Ok(false) => self.rest().await,
+                Err(Error::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "eviction was interrupted");
                     self.rest().await;

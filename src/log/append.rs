@@ -219,7 +219,7 @@ impl Log {
             (Order::Newest, RecordKind::Put) => {
                 displaced(found);
                 self.segments.add_live(at.slot, length(at));
-                (Change::Put(at, found.is_some() || self.is_history_uncovered()), Some((self.next_sequence(), found)))
+                (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
             }
             (Order::Newest | Order::Bury(_), _) => {
                 displaced(found);

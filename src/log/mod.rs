@@ -81,8 +81,6 @@ pub struct Log {
     manifest: tokio::sync::Mutex<Manifest>,
     /// What a `clear` has yet to say in the manifest.
     clearing: Mutex<Option<Sequence>>,
-    /// Entries lost to a failing disk that a flush or a sync has told of.
-    lost_told: AtomicU64,
     /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
     owed: Mutex<BTreeMap<Sequence, Digest>>,
     /// Wakes the upkeep: room is short, or a marker is owed.
@@ -140,7 +138,6 @@ impl Log {
             evicting: AtomicBool::new(false),
             manifest: tokio::sync::Mutex::new(parts.manifest),
             clearing: Mutex::default(),
-            lost_told: AtomicU64::new(0),
             owed: Mutex::default(),
             upkeep: Notify::new(),
         }
@@ -204,10 +201,8 @@ impl Log {
         }
         let is_paid = !self.owes();
         self.settle_written(durability).await?;
-        // What was lost or refused stays dead only once its marker is as durable. A loss is told once.
-        let lost = self.counters.entries_lost.get();
-        let is_told = self.lost_told.swap(lost, Ordering::SeqCst) == lost;
-        if is_paid && is_told { Ok(()) } else { Err(Error::WriteFailed) }
+        // What was lost or refused stays dead only once its marker is as durable.
+        if is_paid { Ok(()) } else { Err(Error::WriteFailed) }
     }
 
     /// Every record appended before this call is at least this durable when it returns.
