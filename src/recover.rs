@@ -1,12 +1,10 @@
 //! From a directory to an index: footers of sealed segments, a walk through those that were being written.
 //!
-//! The newest record of a digest wins, whatever it is; what stands behind it is dead. A record that says nothing to
-//! serve (a delete, an expired entry, a damaged one) holds its place until all are in, then leaves the index.
+//! All are read before the first entry is published: what is newest is known only then.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -16,14 +14,18 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{self, FooterDefect, Row};
-use crate::format::length::class_bytes;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::index::{Change, Index, Location};
+use crate::index::load::{Batch, Candidate, Claim};
+use crate::index::{Index, Location};
 use crate::segment::scan::{self, Scope};
-use crate::segment::{Segment, SegmentSet, Summary};
+use crate::segment::{Segment, SegmentSet, Summary, summarize};
 use crate::stats::RecoveryReport;
 use crate::types::{Millis, RecordKind, SegmentId, Sequence};
+
+mod publish;
+
+use publish::Publisher;
 
 /// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
 const SPARE_IDS: u64 = 1 << 16;
@@ -32,17 +34,18 @@ const SPARE_IDS: u64 = 1 << 16;
 const PARALLEL: usize = 8;
 
 /// What recovery works on.
-pub struct Recovery<'a> {
+#[derive(Clone)]
+pub struct Recovery {
     /// The way to the disk.
-    pub backend: &'a Arc<dyn Backend>,
+    pub backend: Arc<dyn Backend>,
     /// The directory.
     pub dir: PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
     /// Where entries go.
-    pub index: &'a Arc<Index>,
+    pub index: Arc<Index>,
     /// Where segments go.
-    pub segments: &'a Arc<SegmentSet>,
+    pub segments: Arc<SegmentSet>,
     /// What has expired by now is dropped.
     pub now: Millis,
     /// How long to wait for a dead process's writes.
@@ -67,7 +70,17 @@ enum State {
     /// Not of this directory: left alone.
     Foreign(String),
     /// It holds records.
-    Used { id: SegmentId, rows: Vec<Row>, newest: Millis, by_footer: bool },
+    Used(Used),
+}
+
+/// A file that holds records.
+struct Used {
+    id: SegmentId,
+    summary: Summary,
+    newest: Millis,
+    batch: Batch,
+    /// The rows of a segment that was not sealed, and shall be.
+    unsealed: Option<Vec<Row>>,
 }
 
 struct Examined {
@@ -83,7 +96,7 @@ struct Examined {
 ///
 /// # Errors
 /// `NewerFormat`, `Locked`, `Io`. A damaged file is not an error.
-pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
+pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
     let examined = examine_all(r, slots).await?;
     let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
@@ -103,19 +116,18 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
                 }
                 free_slot(r, one.slot, is_whole).await?;
             }
-            State::Used { id, rows, newest, by_footer } => {
-                r.segments.saw_id(id);
-                outcome.newest = outcome.newest.max(newest);
-                let last = rows.iter().map(|row| row.sequence).max().unwrap_or_default();
-                outcome.last_sequence = outcome.last_sequence.max(last);
-                used.push(Used { slot: one.slot, id, file: one.file, rows, newest, by_footer });
+            State::Used(found) => {
+                r.segments.saw_id(found.id);
+                outcome.newest = outcome.newest.max(found.newest);
+                outcome.last_sequence = outcome.last_sequence.max(Sequence(found.summary.max_sequence));
+                used.push((one.slot, one.file, found));
             }
         }
     }
     // Said in the manifest before any segment is sealed anew, so that the doubt outlives this run.
     if doubt_below > outcome.manifest.cleared {
         outcome.manifest.cleared = Sequence(doubt_below.0 - 1);
-        catalog::write_manifest(&**r.backend, &r.dir, &outcome.manifest)
+        catalog::write_manifest(&*r.backend, &r.dir, &outcome.manifest)
             .await
             .map_err(Error::io("write the manifest of", &r.dir))?;
     }
@@ -124,15 +136,6 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
     publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
-}
-
-struct Used {
-    slot: u16,
-    id: SegmentId,
-    file: Arc<dyn DiskFile>,
-    rows: Vec<Row>,
-    newest: Millis,
-    by_footer: bool,
 }
 
 fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {
@@ -147,7 +150,7 @@ fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {
     }
 }
 
-async fn free_slot(r: &Recovery<'_>, slot: u16, is_whole: bool) -> Result<()> {
+async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<()> {
     let path = r.segments.path(slot);
     // A file of another length was never finished, or belongs to a larger cache than this one.
     if is_whole && !r.segments.is_over_limit() {
@@ -159,16 +162,14 @@ async fn free_slot(r: &Recovery<'_>, slot: u16, is_whole: bool) -> Result<()> {
     Ok(())
 }
 
-async fn examine_all(r: &Recovery<'_>, slots: &[u16]) -> Result<Vec<Examined>> {
+async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Examined>> {
     let mut tasks = JoinSet::new();
     let mut examined = Vec::with_capacity(slots.len());
     for &slot in slots {
         if tasks.len() >= PARALLEL {
             examined.extend(joined(&mut tasks).await?);
         }
-        let (backend, manifest, dir) = (r.backend.clone(), r.manifest, r.dir.clone());
-        let lock_wait = r.lock_wait;
-        tasks.spawn(async move { examine(&*backend, dir, &manifest, slot, lock_wait).await });
+        tasks.spawn(examine(r.clone(), slot));
     }
     while let Some(one) = joined(&mut tasks).await? {
         examined.push(one);
@@ -185,14 +186,9 @@ async fn joined(tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined
 }
 
 /// Looks at one file.
-async fn examine(
-    backend: &dyn Backend,
-    dir: PathBuf,
-    manifest: &Manifest,
-    slot: u16,
-    lock_wait: Duration,
-) -> Result<Examined> {
-    let path = dir.join(segment_name(slot));
+async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
+    let (backend, manifest) = (&*r.backend, &r.manifest);
+    let path = r.segments.path(slot);
     let failed = |e| Error::io("read", &path)(e);
     let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     let len = file.len().await.map_err(failed)?;
@@ -217,19 +213,19 @@ async fn examine(
     if header.stream == FREE_STREAM {
         return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
     }
-    let footer = scan::read_footer(&*file, header.id, manifest.segment_len_bytes).await.map_err(failed)?;
-    match footer {
+    match scan::read_footer(&*file, header.id, manifest.segment_len_bytes).await.map_err(failed)? {
         Ok(footer) => {
             report.segments_by_footer += 1;
             report.bytes_read += footer.bytes_read;
-            report.records += footer.rows.len() as u64;
-            let state =
-                State::Used { id: header.id, rows: footer.rows, newest: footer.trailer.newest, by_footer: true };
+            report.records += u64::from(footer.trailer.rows);
+            let (batch, summary) = gather(&r, slot, footer.rows());
+            let newest = footer.trailer.newest;
+            let state = State::Used(Used { id: header.id, summary, newest, batch, unsealed: None });
             Ok(one(file, state, report))
         }
         Err(defect) => {
             // Whoever wrote it may be dead, and its writes still land (trap 7).
-            let writer = lock_writable(backend, &path, lock_wait).await?;
+            let writer = lock_writable(backend, &path, r.lock_wait).await?;
             let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
             let end = len.min(manifest.segment_len_bytes);
             let scope = Scope { segment: header.id, end, seed: &manifest.seed, resync };
@@ -242,16 +238,31 @@ async fn examine(
             for damage in &scanned.damage {
                 report.note(format!("{} at {}: {}", segment_name(slot), damage.offset, damage.defect));
             }
-            let last = scanned.rows.iter().map(|row| row.sequence).max().unwrap_or_default();
-            let doubt_below = if scanned.hides_keys { last } else { Sequence(0) };
             let rows = std::mem::take(&mut scanned.rows);
             if rows.is_empty() {
                 return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
             }
-            let state = State::Used { id: header.id, rows, newest: scanned.newest, by_footer: false };
+            let (batch, summary) = gather(&r, slot, rows.iter().copied());
+            let doubt_below = Sequence(if scanned.hides_keys { summary.max_sequence } else { 0 });
+            let newest = scanned.newest;
+            let state = State::Used(Used { id: header.id, summary, newest, batch, unsealed: Some(rows) });
             Ok(Examined { doubt_below, ..one(writer, state, report) })
         }
     }
+}
+
+/// The records of a segment, sorted for the index, and what they are.
+fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (Batch, Summary) {
+    let candidate = |row: Row| {
+        let claim = match row.kind {
+            RecordKind::Put if row.is_expired(r.now) => Claim::Expired,
+            RecordKind::Put => Claim::Serve,
+            _ => Claim::Cover,
+        };
+        let at = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
+        Candidate::new(row.digest, row.sequence, claim, at)
+    };
+    (r.index.batch(|| rows.clone().map(candidate)), summarize(rows.clone()))
 }
 
 async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {
@@ -267,50 +278,47 @@ async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Dura
     Ok(file)
 }
 
-/// Publishes all rows, then takes out what is not to be served, then seals what was scanned.
-async fn publish_all(r: &Recovery<'_>, used: Vec<Used>, floor: Sequence, report: &mut RecoveryReport) -> Result<()> {
-    let used = Arc::new(used);
+/// Fills the index, then seals what was scanned.
+async fn publish_all(
+    r: &Recovery,
+    mut used: Vec<(u16, Arc<dyn DiskFile>, Used)>,
+    floor: Sequence,
+    report: &mut RecoveryReport,
+) -> Result<()> {
+    let mut ids = vec![SegmentId(0); used.iter().map(|(slot, ..)| *slot as usize + 1).max().unwrap_or(0)];
+    used.iter().for_each(|(slot, _, one)| ids[*slot as usize] = one.id);
     let publisher = Publisher {
-        by_slot: index_by_slot(&used),
-        used: used.clone(),
+        batches: used.iter_mut().map(|(_, _, one)| std::mem::take(&mut one.batch)).collect(),
+        ids,
         index: r.index.clone(),
-        segments: r.segments.clone(),
         cleared_up_to: r.manifest.cleared,
         floor,
-        now: r.now,
-        replaced: AtomicU64::new(0),
-        cleared: AtomicU64::new(0),
-        expired: AtomicU64::new(0),
-        doubtful: AtomicU64::new(0),
     };
-    let publisher = tokio::task::spawn_blocking(move || {
-        publisher.run();
-        publisher
-    })
-    .await
-    .map_err(|e| Error::io("recover from", &r.dir)(io::Error::other(e)))?;
-    report.dropped_replaced += publisher.replaced.into_inner();
-    report.dropped_cleared += publisher.cleared.into_inner();
-    report.dropped_expired += publisher.expired.into_inner();
-    report.dropped_doubtful += publisher.doubtful.into_inner();
-    drop((publisher.used, publisher.by_slot));
-    for one in Arc::try_unwrap(used).unwrap_or_default() {
-        install(r, one).await?;
+    let tally = tokio::task::spawn_blocking(move || publisher.run())
+        .await
+        .map_err(|e| Error::io("recover from", &r.dir)(io::Error::other(e)))?;
+    report.dropped_replaced += tally.replaced;
+    report.dropped_cleared += tally.cleared;
+    report.dropped_expired += tally.expired;
+    report.dropped_doubtful += tally.doubtful;
+    for (slot, (bytes, entries)) in tally.live.iter().enumerate() {
+        r.segments.add_live_entries(slot as u16, *bytes, *entries);
+    }
+    for (slot, file, one) in used {
+        install(r, slot, file, one).await?;
     }
     Ok(())
 }
 
-async fn install(r: &Recovery<'_>, one: Used) -> Result<()> {
-    let path = r.segments.path(one.slot);
-    let mut file = one.file;
-    if !one.by_footer {
-        seal(&*file, &one.rows, one.id, r.manifest.segment_len_bytes, one.newest)
+async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used) -> Result<()> {
+    let path = r.segments.path(slot);
+    if let Some(rows) = one.unsealed {
+        seal(&*file, &rows, one.id, r.manifest.segment_len_bytes, one.newest)
             .await
             .map_err(Error::io("seal", &path))?;
         file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     }
-    let summary: Summary = crate::segment::summarize(&one.rows);
-    let segment = Segment::sealed(one.id, one.slot, path, file, summary);
+    let segment = Segment::sealed(one.id, slot, path, file, one.summary);
     segment.set_horizon(r.segments.newest_id());
     r.segments.install(Arc::new(segment));
     Ok(())
@@ -323,118 +331,4 @@ async fn seal(file: &dyn DiskFile, rows: &[Row], id: SegmentId, len_bytes: u64, 
     buf[..bytes.len()].copy_from_slice(&bytes);
     exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await?;
     file.sync_data().await
-}
-
-fn index_by_slot(used: &[Used]) -> Vec<Option<usize>> {
-    let len = used.iter().map(|u| u.slot as usize + 1).max().unwrap_or(0);
-    let mut by_slot = vec![None; len];
-    for (i, u) in used.iter().enumerate() {
-        by_slot[u.slot as usize] = Some(i);
-    }
-    by_slot
-}
-
-/// Puts rows into the index, on two threads.
-struct Publisher {
-    used: Arc<Vec<Used>>,
-    by_slot: Vec<Option<usize>>,
-    index: Arc<Index>,
-    segments: Arc<SegmentSet>,
-    /// Up to here a `clear` said so; from there to the floor, damage does.
-    cleared_up_to: Sequence,
-    floor: Sequence,
-    now: Millis,
-    replaced: AtomicU64,
-    cleared: AtomicU64,
-    expired: AtomicU64,
-    doubtful: AtomicU64,
-}
-
-type Rank = (Sequence, bool, SegmentId);
-
-impl Publisher {
-    fn run(&self) {
-        let next = AtomicU64::new(0);
-        let each = |work: &(dyn Fn(&Used) + Sync)| {
-            next.store(0, Ordering::SeqCst);
-            let worker = || {
-                while let Some(one) = self.used.get(next.fetch_add(1, Ordering::SeqCst) as usize) {
-                    work(one);
-                }
-            };
-            std::thread::scope(|scope| {
-                scope.spawn(worker);
-                worker();
-            });
-        };
-        each(&|one| one.rows.iter().for_each(|row| self.publish(one, row)));
-        each(&|one| one.rows.iter().for_each(|row| self.withdraw(one, row)));
-    }
-
-    fn location(one: &Used, row: &Row) -> Location {
-        Location { slot: one.slot, offset_units: row.offset_units, class: row.class.bits() }
-    }
-
-    /// The order of two records of one digest. A marker has the sequence of the record that it was left for; it wins,
-    /// wherever it stands. A record that was moved has its twin's sequence; the later segment's is the copy.
-    fn rank(one: &Used, row: &Row) -> Rank {
-        (row.sequence, row.kind != RecordKind::Put, one.id)
-    }
-
-    fn rank_at(&self, at: Location) -> Rank {
-        let one = self.by_slot.get(at.slot as usize).copied().flatten().and_then(|i| self.used.get(i));
-        let row = one.and_then(|one| {
-            let i = one.rows.binary_search_by_key(&at.offset_units, |row| row.offset_units).ok()?;
-            Some(Self::rank(one, &one.rows[i]))
-        });
-        row.unwrap_or((Sequence(0), false, SegmentId(0)))
-    }
-
-    fn publish(&self, one: &Used, row: &Row) {
-        if row.sequence <= self.floor {
-            let is_cleared = row.sequence <= self.cleared_up_to;
-            let count = if is_cleared { &self.cleared } else { &self.doubtful };
-            count.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let at = Self::location(one, row);
-        self.index.update(row.digest, |found| {
-            let Some(found) = found else {
-                self.segments.add_live(at.slot, row.len_bytes());
-                return (Change::Put(at, false), ());
-            };
-            self.replaced.fetch_add(1, Ordering::Relaxed);
-            let (winner, loser) = if self.rank_at(found.location) > Self::rank(one, row) {
-                (found.location, at)
-            } else {
-                self.segments.sub_live(found.location.slot, class_bytes(found.location.class));
-                self.segments.add_live(at.slot, row.len_bytes());
-                (at, found.location)
-            };
-            debug_assert_ne!(winner, loser, "one record met twice");
-            (Change::Put(winner, true), ())
-        });
-    }
-
-    /// Takes a row out of the index again if it holds nothing to serve.
-    fn withdraw(&self, one: &Used, row: &Row) {
-        let is_put = row.kind == RecordKind::Put;
-        let is_expired = is_put && row.is_expired(self.now);
-        if is_put && !is_expired {
-            return;
-        }
-        let at = Self::location(one, row);
-        // An expired entry with an older copy behind it stays, so that its eviction leaves a marker.
-        let stays = |older: bool| is_expired && older;
-        let removed = self.index.update(row.digest, |found| match found {
-            Some(f) if f.location == at && !stays(f.older) => (Change::Remove, true),
-            _ => (Change::Keep, false),
-        });
-        if removed {
-            self.segments.sub_live(at.slot, row.len_bytes());
-            if is_expired {
-                self.expired.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
 }

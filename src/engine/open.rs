@@ -52,11 +52,11 @@ impl Engine {
             report.note(format!("{name} is not ours; it is left alone"));
         }
         let recovery = Recovery {
-            backend: &backend,
+            backend: backend.clone(),
             dir,
             manifest: directory.manifest,
-            index: &index,
-            segments: &segments,
+            index: index.clone(),
+            segments: segments.clone(),
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
         };

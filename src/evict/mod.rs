@@ -137,7 +137,7 @@ impl Evictor {
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
         if let Ok(footer) = scan::read_footer(&*file, victim.id, end).await? {
-            return Ok(footer.rows);
+            return Ok(footer.rows().collect());
         }
         let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
         let scanned = scan::scan(&*file, scope).await?;

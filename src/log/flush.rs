@@ -186,7 +186,7 @@ impl Log {
             }
             self.end_writing(segment).await;
         }
-        self.sealed(stream, segment, summarize(&rows));
+        self.sealed(stream, segment, summarize(rows));
         Ok(())
     }
 
@@ -228,13 +228,13 @@ impl Log {
             let from = segment.set_lost();
             self.budget.add_permits(tail.abandon() as usize);
             // What is lost may have landed: it still counts for the markers that cover it.
-            let min_sequence = summarize(&tail.rows).min_sequence;
+            let min_sequence = summarize(tail.rows.iter().copied()).min_sequence;
             let kept = tail.rows.partition_point(|r| r.offset() + r.len_bytes() <= from);
             for row in tail.rows.split_off(kept) {
                 self.lose(segment.slot, &row);
             }
             // The rows stay in memory: there is no footer on disk to read them from.
-            Summary { min_sequence, ..summarize(&tail.rows) }
+            Summary { min_sequence, ..summarize(tail.rows.iter().copied()) }
         };
         drop(active);
         self.sealed(stream, segment, kept);

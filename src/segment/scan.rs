@@ -5,13 +5,15 @@ use std::io;
 use crate::backend::DiskFile;
 use crate::backend::exact::read_up_to;
 use crate::format::digest::digest;
-use crate::format::footer::{self, Row};
+use crate::format::footer::{self, FooterDefect, Row, Trailer};
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
 use crate::format::segment_header::DATA_START;
-use crate::types::{Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
+use crate::types::{BLOCK_BYTES, Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
 
 /// How much is read at a time, in bytes.
 const STEP_BYTES: usize = 1 << 20;
+/// How much of a file's end is read to find the trailer: the whole footer of a segment with few records.
+const FOOTER_TAIL_BYTES: u64 = 4 * BLOCK_BYTES;
 
 /// What to walk.
 #[derive(Debug, Clone, Copy)]
@@ -242,42 +244,53 @@ impl Window {
     }
 }
 
-/// The rows of a segment that is sealed, from its footer; `None` if it has none (it was being written).
+/// The footer of a segment that is sealed.
 ///
 /// # Errors
-/// The disk's. A damaged footer is `Ok(Err(…))`.
+/// The disk's. A missing or damaged footer is `Ok(Err(…))`.
 pub async fn read_footer(
     file: &dyn DiskFile,
     segment: SegmentId,
     segment_len_bytes: u64,
-) -> io::Result<Result<Footer, footer::FooterDefect>> {
-    let tail = (crate::types::BLOCK_BYTES * 4).min(segment_len_bytes);
-    let last = read_up_to(file, segment_len_bytes - tail, tail as usize).await?;
-    if (last.len() as u64) < tail {
-        return Ok(Err(footer::FooterDefect::Truncated));
+) -> io::Result<Result<Footer, FooterDefect>> {
+    let tail = FOOTER_TAIL_BYTES.min(segment_len_bytes);
+    let mut bytes = read_up_to(file, segment_len_bytes - tail, tail as usize).await?;
+    let mut bytes_read = bytes.len() as u64;
+    if bytes_read < tail {
+        return Ok(Err(FooterDefect::Truncated));
     }
-    let trailer = match footer::decode_trailer(&last, segment, segment_len_bytes) {
+    let trailer = match footer::decode_trailer(&bytes, segment, segment_len_bytes) {
         Ok(trailer) => trailer,
         Err(defect) => return Ok(Err(defect)),
     };
-    let rows_len = trailer.rows as usize * footer::ROW_BYTES;
-    let rows_at = trailer.rows_offset;
-    let in_tail = rows_at.checked_sub(segment_len_bytes - tail).map(|from| from as usize);
-    let rows = match in_tail {
-        Some(from) => footer::decode_rows(&last[from..], &trailer),
-        None => footer::decode_rows(&read_up_to(file, rows_at, rows_len).await?, &trailer),
+    match trailer.rows_offset.checked_sub(segment_len_bytes - tail) {
+        Some(before) => drop(bytes.drain(..before as usize)),
+        None => {
+            bytes = read_up_to(file, trailer.rows_offset, trailer.rows as usize * footer::ROW_BYTES).await?;
+            bytes_read += bytes.len() as u64;
+        }
+    }
+    let len = match footer::check_rows(&bytes, &trailer) {
+        Ok(checked) => checked.len(),
+        Err(defect) => return Ok(Err(defect)),
     };
-    let bytes_read = tail + if in_tail.is_some() { 0 } else { rows_len as u64 };
-    Ok(rows.map(|rows| Footer { rows, trailer, bytes_read }))
+    bytes.truncate(len);
+    Ok(Ok(Footer { trailer, bytes_read, checked: bytes }))
 }
 
 /// A valid footer.
 #[derive(Debug)]
 pub struct Footer {
-    /// One row a record.
-    pub rows: Vec<Row>,
     /// The trailer.
-    pub trailer: footer::Trailer,
-    /// Bytes read.
+    pub trailer: Trailer,
+    /// Bytes read to find it.
     pub bytes_read: u64,
+    checked: Vec<u8>,
+}
+
+impl Footer {
+    /// One row a record.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + Clone + '_ {
+        footer::rows(&self.checked)
+    }
 }

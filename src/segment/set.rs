@@ -216,9 +216,14 @@ impl SegmentSet {
 
     /// A record of `len` bytes in this slot is served.
     pub fn add_live(&self, slot: u16, len: u64) {
+        self.add_live_entries(slot, len, 1);
+    }
+
+    /// So many entries in this slot, of so many bytes, are served.
+    pub fn add_live_entries(&self, slot: u16, bytes: u64, entries: u64) {
         let live = &self.live[slot as usize];
-        live.bytes.fetch_add(len, Ordering::Relaxed);
-        live.entries.fetch_add(1, Ordering::Relaxed);
+        live.bytes.fetch_add(bytes, Ordering::Relaxed);
+        live.entries.fetch_add(entries, Ordering::Relaxed);
     }
 
     /// It is not served any more.

@@ -179,7 +179,7 @@ impl Check<'_> {
     fn compare(&mut self, scanned: &Scanned, footer: &Footer) {
         let mut found: HashMap<u32, &Row> = scanned.rows.iter().map(|row| (row.offset_units, row)).collect();
         let is_damaged = |row: &Row| scanned.damage.binary_search_by_key(&row.offset(), |d| d.offset).is_ok();
-        for row in &footer.rows {
+        for row in &footer.rows().collect::<Vec<_>>() {
             match found.remove(&row.offset_units) {
                 None if !is_damaged(row) => {
                     self.damage(row.offset(), "the footer has a record here, the segment does not");
