@@ -224,6 +224,21 @@ async fn a_disk_that_fails_at_run_time_is_lived_with() {
     }
 }
 
+/// A segment that was half made and cannot be removed is used once the disk lets it be finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_made_segment_that_stays_is_used() {
+    let sim = Sim::new(15);
+    let cache = builder(&sim).open().await.unwrap();
+    let no_removal = FaultPlan::default().fail_on("seg-", OpKind::Remove, When::Always, DiskError::Eio);
+    sim.set_faults(no_removal.clone().fail_on("seg-", OpKind::Allocate, When::Always, DiskError::Eio));
+    let outcome = cache.set("k", "v").await.unwrap();
+    assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::DiskFailed });
+    assert!(sim.read_file("/cache/seg-0000.esk").is_ok(), "it does not stay: the test proves nothing");
+    sim.set_faults(no_removal);
+    recovers(&cache).await;
+    assert_eq!(sim.read_file("/cache/seg-0000.esk").unwrap().len() as u64, SEGMENT_LEN_BYTES);
+}
+
 /// Writes are accepted again within ten seconds, without a restart.
 async fn recovers(cache: &DiskCache) {
     for _ in 0..1000 {
