@@ -110,3 +110,25 @@ async fn dropped_clears_leak_no_segment() {
         every_call_dropped(seed, true).await;
     }
 }
+
+/// `close`, dropped anywhere: the next one does the rest before it says Ok, and the one after that does nothing.
+#[tokio::test]
+async fn a_close_after_a_dropped_one_closes() {
+    for polls in 0..80 {
+        let sim = slow(polls);
+        let cache = builder(&sim).open().await.expect("open");
+        for n in 0..3u64 {
+            assert!(cache.set(format!("k{n}"), large(n)).await.expect("set").is_stored());
+        }
+        let first = dropped_after(polls, cache.close()).await;
+        assert!(polls > 0 || first.is_none());
+        cache.close().await.expect("close");
+        cache.close().await.expect("close twice");
+        let entries = cache.stats().entries;
+        // The handle is still there: only a cache that is closed lets the next one in.
+        let after = builder(&sim).open().await.expect("open");
+        assert_eq!((after.stats().entries, entries), (3, 3), "{polls}");
+        assert_eq!(after.recovery_report().segments_scanned, 0, "{polls}: a segment was not sealed");
+        after.close().await.expect("close");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::hook::{Hook, Hooked};
 use esker::backend::IoFuture;
-use esker::backend::sim::{OpKind, Sim};
+use esker::backend::sim::{FaultPlan, OpKind, Sim};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::{Config, DiskCache, Durability, SetOptions};
 
@@ -62,4 +62,24 @@ async fn an_opener_that_comes_second_to_the_lock_sees_what_the_first_one_wrote()
         second.close().await.expect("close");
         assert!(serves(&builder(sim).open().await.expect("open"), "k").await);
     }
+}
+
+/// `close` says Ok when it is closed: so does a second one at the same time.
+#[tokio::test]
+async fn a_second_close_waits_for_the_first() {
+    let sim = Sim::new(2);
+    let cache = builder(sim.clone()).open().await.expect("open");
+    assert!(cache.set("k", "v").await.expect("set").is_stored());
+    sim.set_faults(FaultPlan { stalled: vec![OpKind::Sync], ..FaultPlan::default() });
+    let close = |cache: DiskCache| tokio::spawn(async move { cache.close().await });
+    let closers = [close(cache.clone()), close(cache.clone())];
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(closers.iter().all(|closing| !closing.is_finished()), "closed while the disk stands still");
+    sim.clear_faults();
+    for closing in closers {
+        closing.await.expect("join").expect("close");
+    }
+    assert!(serves(&builder(sim).open().await.expect("open"), "k").await);
 }

@@ -86,7 +86,7 @@ impl Engine {
             counters,
             report,
             closed: AtomicBool::new(false),
-            tasks: Mutex::default(),
+            tasks: tokio::sync::Mutex::default(),
             lock: Mutex::new(None),
         };
         engine.start(&directory).await?;
@@ -100,7 +100,7 @@ impl Engine {
         let evictor = Arc::new(Evictor::new(self.log.clone(), self.seed));
         let shrunk = evictor.shrink().await;
         tasks.push(tokio::spawn(evictor.run()));
-        *self.tasks.lock() = tasks;
+        *self.tasks.lock().await = tasks;
         shrunk
     }
 }

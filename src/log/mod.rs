@@ -237,6 +237,10 @@ impl Log {
     pub async fn close(self: &Arc<Self>) -> Result<()> {
         // The upkeep may be about to pay; where the disk fails, it does not for ever.
         for _ in 0..PAY_ATTEMPTS {
+            // Nothing is appended any more once a close has come further than this, even if it was dropped there.
+            if self.closing.load(Ordering::SeqCst) {
+                break;
+            }
             self.pay_owed().await?;
             if !self.owes() {
                 break;
