@@ -59,7 +59,7 @@
 //! | 0 | 8 | magic `ESKRSEG\0` |
 //! | 8 | 4 | format version: 1 |
 //! | 12 | 4 | zero |
-//! | 16 | 8 | segment id, never used twice in a directory |
+//! | 16 | 8 | segment id, never used twice in a directory; below 2^62 |
 //! | 24 | 8 | segment length in bytes, as in the manifest |
 //! | 32 | 6 | created |
 //! | 38 | 2 | zero |
