@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
+use esker::format::manifest::Manifest;
 use esker::{Config, DiskCache, Durability, Error, RefuseReason, SetOptions, SetOutcome};
 
 const DIR: &str = "/cache";
@@ -92,6 +93,18 @@ async fn a_newer_format_is_refused() {
     sim.write_file("/cache/MANIFEST", manifest).unwrap();
     let error = refused_and_unchanged(&sim, builder(&sim), "upgrade Esker").await;
     assert!(matches!(error, Error::NewerFormat { found: 9, .. }), "{error}");
+}
+
+/// The format allows segments that the index has no offsets for.
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_longer_than_the_index_reaches_are_refused() {
+    let sim = disk_with_a_cache(5).await;
+    let mut manifest = Manifest::decode(&sim.read_file("/cache/MANIFEST").unwrap()).unwrap();
+    manifest.segment_len_bytes = 128 << 20;
+    sim.write_file("/cache/MANIFEST", manifest.encode()).unwrap();
+    let config = Config { capacity_bytes: 10 << 30, segment_len_bytes: None, ..config() };
+    let error = refused_and_unchanged(&sim, builder(&sim).config(config), "65536 to 67108864").await;
+    assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,6 +235,21 @@ async fn a_disk_that_fails_at_run_time_is_lived_with() {
         recovers(&cache).await;
         assert!(is_served(&cache, "k").await);
     }
+}
+
+/// A segment that was half made and cannot be removed is used once the disk lets it be finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_made_segment_that_stays_is_used() {
+    let sim = Sim::new(15);
+    let cache = builder(&sim).open().await.unwrap();
+    let no_removal = FaultPlan::default().fail_on("seg-", OpKind::Remove, When::Always, DiskError::Eio);
+    sim.set_faults(no_removal.clone().fail_on("seg-", OpKind::Allocate, When::Always, DiskError::Eio));
+    let outcome = cache.set("k", "v").await.unwrap();
+    assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::DiskFailed });
+    assert!(sim.read_file("/cache/seg-0000.esk").is_ok(), "it does not stay: the test proves nothing");
+    sim.set_faults(no_removal);
+    recovers(&cache).await;
+    assert_eq!(sim.read_file("/cache/seg-0000.esk").unwrap().len() as u64, SEGMENT_LEN_BYTES);
 }
 
 /// Writes are accepted again within ten seconds, without a restart.

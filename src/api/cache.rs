@@ -131,7 +131,9 @@ impl DiskCache {
     }
 
     /// Writes everything out, seals the open segments, stops the background work and unlocks the directory. Later
-    /// calls on any handle give `Closed`. Closing twice does nothing.
+    /// calls on any handle give `Closed`. Closing twice does nothing; a second call at the same time waits for the first.
+    ///
+    /// Cancel safe: a dropped call may have closed a part, and the next one goes on from there.
     ///
     /// # Errors
     /// As [`DiskCache::flush`].

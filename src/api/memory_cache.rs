@@ -178,7 +178,7 @@ impl Inner {
         check_metadata(&options.metadata)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        let expires = ttl_ms.map(|ms| Millis(created.0.saturating_add(ms)));
+        let expires = ttl_ms.map(|ms| created.after_ms(ms));
         let payload_bytes = (key.len() + options.metadata.len() + value.len()) as u64;
         let d = self.digest(key);
         if payload_bytes > self.entries.max_cost_bytes().saturating_sub(ITEM_OVERHEAD_BYTES) {

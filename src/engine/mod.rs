@@ -48,7 +48,8 @@ pub struct Engine {
     seed: [u8; 16],
     report: RecoveryReport,
     closed: AtomicBool,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The background work; held by whoever closes.
+    tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     /// The directory's lock, until closed.
     lock: Mutex<Option<Arc<dyn DiskFile>>>,
 }
@@ -66,16 +67,18 @@ impl Engine {
         self.log.settle(Durability::Synced).await
     }
 
-    /// Seals, stops, unlocks.
+    /// Seals, stops, unlocks. Whoever calls it a second time waits for the first, or goes on where a dropped call ended.
     pub async fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::SeqCst) {
+        self.closed.store(true, Ordering::SeqCst);
+        let mut tasks = self.tasks.lock().await;
+        if self.lock.lock().is_none() {
             return Ok(());
         }
         let closed = self.log.close().await;
         self.log.stop();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
+        while let Some(task) = tasks.last_mut() {
             let _ = task.await;
+            tasks.pop();
         }
         *self.lock.lock() = None;
         closed

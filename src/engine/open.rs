@@ -12,7 +12,7 @@ use crate::backend::metered::Metered;
 use crate::backend::{Backend, probe};
 use crate::catalog::{self, Directory};
 use crate::clock::SteadyClock;
-use crate::config::Config;
+use crate::config::{Config, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES};
 use crate::error::{Error, Result};
 use crate::evict::Evictor;
 use crate::format::manifest::Manifest;
@@ -86,7 +86,7 @@ impl Engine {
             counters,
             report,
             closed: AtomicBool::new(false),
-            tasks: Mutex::default(),
+            tasks: tokio::sync::Mutex::default(),
             lock: Mutex::new(None),
         };
         engine.start(&directory).await?;
@@ -100,7 +100,7 @@ impl Engine {
         let evictor = Arc::new(Evictor::new(self.log.clone(), self.seed));
         let shrunk = evictor.shrink().await;
         tasks.push(tokio::spawn(evictor.run()));
-        *self.tasks.lock() = tasks;
+        *self.tasks.lock().await = tasks;
         shrunk
     }
 }
@@ -126,6 +126,13 @@ fn check_segment_len(config: &Config, dir: &Path, manifest: &Manifest) -> Result
     if let Some(asked) = config.segment_len_bytes.filter(|&asked| asked != has) {
         return Err(Error::InvalidConfig(format!(
             "segment_len_bytes is {asked}, but {} has segments of {has} bytes; leave it out, or start a new directory",
+            dir.display()
+        )));
+    }
+    if !(MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(&has) {
+        return Err(Error::InvalidConfig(format!(
+            "{} has segments of {has} bytes, this build opens {MIN_SEGMENT_LEN_BYTES} to {MAX_SEGMENT_LEN_BYTES}; \
+             choose another directory",
             dir.display()
         )));
     }

@@ -49,7 +49,7 @@ const WANT_SYNCED: u8 = 2;
 struct StreamLog {
     active: Mutex<Option<Arc<Segment>>>,
     /// Held while the open segment is replaced.
-    rotating: tokio::sync::Mutex<()>,
+    rotating: Arc<tokio::sync::Mutex<()>>,
     /// Segments with bytes to write, oldest first; the last may be the open one.
     pending: Mutex<VecDeque<Arc<Segment>>>,
     /// Wakes the writer task.
@@ -114,7 +114,7 @@ impl Log {
         let budget = budget.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let stream = || StreamLog {
             active: Mutex::new(None),
-            rotating: tokio::sync::Mutex::new(()),
+            rotating: Arc::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
             progress: Notify::new(),
@@ -195,7 +195,7 @@ impl Log {
     ///
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk.
-    pub async fn settle(&self, durability: Durability) -> Result<()> {
+    pub async fn settle(self: &Arc<Self>, durability: Durability) -> Result<()> {
         if self.owes() && !self.closing.load(Ordering::SeqCst) {
             self.pay_owed().await?;
         }
@@ -234,9 +234,13 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::settle`].
-    pub async fn close(&self) -> Result<()> {
+    pub async fn close(self: &Arc<Self>) -> Result<()> {
         // The upkeep may be about to pay; where the disk fails, it does not for ever.
         for _ in 0..PAY_ATTEMPTS {
+            // Nothing is appended any more once a close has come further than this, even if it was dropped there.
+            if self.closing.load(Ordering::SeqCst) {
+                break;
+            }
             self.pay_owed().await?;
             if !self.owes() {
                 break;
@@ -283,7 +287,7 @@ impl Log {
     ///
     /// # Errors
     /// `Closed`.
-    pub async fn pay_owed(&self) -> Result<()> {
+    pub async fn pay_owed(self: &Arc<Self>) -> Result<()> {
         loop {
             let first = self.owed.lock().first_key_value().map(|(sequence, digest)| (*sequence, *digest));
             let Some((sequence, digest)) = first else { return Ok(()) };

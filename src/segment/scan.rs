@@ -12,6 +12,11 @@ use crate::types::{BLOCK_BYTES, Digest, MAX_KEY_BYTES, Millis, RecordKind, Segme
 
 /// How much is read at a time, in bytes.
 const STEP_BYTES: usize = 1 << 20;
+/// Keys up to this length are hashed wherever a record may start: a few bytes of work for each byte of the file.
+const SHORT_KEY_BYTES: u64 = 64;
+/// For longer ones, how many times the length of the walk may be hashed in vain. Where no record is, a value that was
+/// chosen for it claims a key of 64 KiB in every 16 bytes (trap 9).
+const VAIN_WALKS: u64 = 8;
 /// How much of a file's end is read to find the trailer: the whole footer of a segment with few records.
 const FOOTER_TAIL_BYTES: u64 = 4 * BLOCK_BYTES;
 
@@ -57,6 +62,8 @@ pub struct Scanned {
     pub torn_bytes: u64,
     /// Bytes read.
     pub bytes_read: u64,
+    /// Bytes hashed where there was no record.
+    pub bytes_hashed_in_vain: u64,
 }
 
 impl Scanned {
@@ -116,7 +123,7 @@ pub async fn walk(
     scope: Scope<'_>,
     look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Scanned> {
-    let mut window = Window { start: 0, bytes: Vec::new(), bytes_read: 0 };
+    let mut window = Window::default();
     let mut found = Scanned { data_end: DATA_START, ..Scanned::default() };
     let mut at = DATA_START;
     let mut hole: Option<Damage> = None;
@@ -153,7 +160,9 @@ pub async fn walk(
         found.damage.push(damage);
     }
     found.bytes_read = window.bytes_read;
+    found.bytes_hashed_in_vain = window.hashed_in_vain;
     found.cut_torn_end(synced, &holes);
+    found.hides_keys |= scope.resync && window.has_skipped;
     Ok(found)
 }
 
@@ -170,13 +179,24 @@ async fn next(
     hole: Option<Damage>,
     look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Result<Place, Defect>> {
+    // Behind a record more is tried: there a long key is rarely a lie.
+    let most = scope.end * if hole.is_some() { VAIN_WALKS } else { 2 * VAIN_WALKS };
+    let is_spent = window.hashed_in_vain > most;
     let head = window.get(file, at, HEADER_BYTES + MAX_KEY_BYTES, scope.end).await?;
     if let Some(gap) = record::gap_bytes(head, at) {
         return Ok(Ok(Place::Gap(gap)));
     }
+    let claims = record::header_claims(head).unwrap_or(0);
+    if is_spent && claims > HEADER_BYTES as u64 + SHORT_KEY_BYTES {
+        window.has_skipped = true;
+        return Ok(Err(Defect::HeaderCrc));
+    }
     let header = match record::decode_header(head, scope.segment, at) {
         Ok(header) => header,
-        Err(defect) => return Ok(Err(defect)),
+        Err(defect) => {
+            window.hashed_in_vain += if defect == Defect::HeaderCrc { claims } else { 0 };
+            return Ok(Err(defect));
+        }
     };
     let len = header.record_bytes();
     if at + len > scope.end {
@@ -213,11 +233,17 @@ pub fn key_digest(kind: RecordKind, key: &[u8], seed: &[u8; 16]) -> Digest {
     }
 }
 
-/// A part of the file that is in memory.
+/// A part of the file that is in memory, and what the walk has cost.
+#[derive(Default)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,
+    /// The file ends with these bytes.
+    is_last: bool,
     bytes_read: u64,
+    hashed_in_vain: u64,
+    /// A place that may have been a record was not looked at.
+    has_skipped: bool,
 }
 
 impl Window {
@@ -225,11 +251,12 @@ impl Window {
     async fn get(&mut self, file: &dyn DiskFile, at: u64, len: usize, end: u64) -> io::Result<&[u8]> {
         let len = len.min(end.saturating_sub(at) as usize);
         let has = (self.start + self.bytes.len() as u64).saturating_sub(at) as usize;
-        if at < self.start || has < len {
+        if at < self.start || has < len && !self.is_last {
             let want = len.max(STEP_BYTES).min(end.saturating_sub(at) as usize);
             self.bytes = read_up_to(file, at, want).await?;
             self.bytes_read += self.bytes.len() as u64;
             self.start = at;
+            self.is_last = self.bytes.len() < want;
         }
         let from = (at - self.start) as usize;
         let until = (from + len).min(self.bytes.len());
@@ -294,3 +321,6 @@ impl Footer {
         footer::rows(&self.checked)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,7 @@ impl SegmentSet {
 
     /// `id` was used.
     pub fn saw_id(&self, id: SegmentId) {
-        self.next_id.fetch_max(id.0 + 1, Ordering::Relaxed);
+        self.next_id.fetch_max(id.0.saturating_add(1), Ordering::Relaxed);
     }
 
     /// The segment in a slot.
