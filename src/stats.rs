@@ -27,11 +27,36 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn sub_one(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// The live counters of one cache.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter),* }
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// Files that are open now.
+            pub open_files: Gauge,
+        }
 
         /// The counts of one cache at a moment, since it was opened.
         #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -139,6 +164,8 @@ pub struct Stats {
     pub used_bytes: u64,
     /// Bytes that the directory may take.
     pub capacity_bytes: u64,
+    /// Files that are open. One that is written to takes two descriptors.
+    pub open_files: u64,
     /// Segment files.
     pub segments: u64,
     /// Of these, free ones.

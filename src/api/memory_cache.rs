@@ -230,6 +230,7 @@ impl Inner {
             dead_bytes: 0,
             used_bytes,
             capacity_bytes: self.capacity_bytes,
+            open_files: 0,
             segments: 0,
             segments_free: 0,
             index_bytes: 0,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::backend::descriptors::Reserved;
 use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
@@ -51,6 +52,8 @@ pub struct Engine {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// The directory's lock, until closed.
     lock: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// What it may open, until closed.
+    descriptors: Mutex<Option<Reserved>>,
 }
 
 impl Engine {
@@ -77,7 +80,9 @@ impl Engine {
         for task in tasks {
             let _ = task.await;
         }
+        self.segments.close_files();
         *self.lock.lock() = None;
+        *self.descriptors.lock() = None;
         closed
     }
 
@@ -94,6 +99,7 @@ impl Engine {
             dead_bytes: files_bytes.saturating_sub(live_bytes),
             used_bytes: files_bytes + DIRECTORY_OVERHEAD_BYTES,
             capacity_bytes: self.config.capacity_bytes,
+            open_files: self.counters.open_files.get(),
             segments: census.files,
             segments_free: census.free,
             index_bytes: self.index.allocated_bytes(),
