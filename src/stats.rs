@@ -104,10 +104,20 @@ counters! {
     deletes,
     /// Calls of `clear`.
     clears,
+    /// Times that a write waited for eviction to make room.
+    room_waits,
+    /// Segments that eviction began to empty, each attempt counted.
+    evictions_tried,
+    /// Of these attempts, those that did not free the segment, since the disk failed; they are made again.
+    evictions_failed,
     /// Segments evicted.
     segments_evicted,
     /// Of these, segments in which every entry had expired.
     segments_expired,
+    /// Of these, segments in which nothing was served any more.
+    segments_dead,
+    /// Of these, segments that went because they were the oldest.
+    segments_oldest,
     /// Entries that eviction dropped.
     entries_evicted,
     /// Entries that eviction rewrote.
@@ -176,6 +186,12 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
+    /// Buffers for writing that were made.
+    pub buffers_made: u64,
+    /// Buffers for writing that were used again instead.
+    pub buffers_reused: u64,
+    /// Memory of the buffers that wait to be used again, in bytes.
+    pub buffers_idle_bytes: u64,
 }
 
 impl Stats {

@@ -236,6 +236,9 @@ impl Inner {
             index_bytes: 0,
             memory_bytes: used_bytes,
             dirty_bytes: 0,
+            buffers_made: 0,
+            buffers_reused: 0,
+            buffers_idle_bytes: 0,
         }
     }
 }

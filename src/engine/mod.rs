@@ -91,6 +91,7 @@ impl Engine {
         let census = self.segments.census();
         let files_bytes = census.files * self.segments.segment_len_bytes();
         let live_bytes = self.segments.live_bytes();
+        let (buffers_made, buffers_reused) = self.log.pool.made_and_reused();
         Stats {
             counts: self.counters.snapshot(),
             backend: Some(self.backend.kind()),
@@ -105,6 +106,9 @@ impl Engine {
             index_bytes: self.index.allocated_bytes(),
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
             dirty_bytes: self.log.dirty_bytes(),
+            buffers_made,
+            buffers_reused,
+            buffers_idle_bytes: self.log.pool.idle_bytes() as u64,
         }
     }
 
