@@ -11,6 +11,9 @@ use common::{Dice, key, value};
 use esker::backend::sim::Sim;
 use esker::clock::{Clock, ManualClock};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
+use esker::format::footer::footer_bytes;
+use esker::format::record::record_len;
+use esker::format::segment_header::DATA_START;
 use esker::inspect::Inspector;
 use esker::{BackendKind, Config, DiskCache, Millis, SetOptions, Stats};
 
@@ -211,6 +214,18 @@ fn names(dir: &Path) -> Vec<String> {
 fn expected_names(segments: usize) -> Vec<String> {
     let segments = (0..segments).map(|slot| format!("seg-{slot:04x}.esk"));
     ["LOCK".to_owned(), "MANIFEST".to_owned()].into_iter().chain(segments).collect()
+}
+
+/// README.md, "Files and inodes".
+#[test]
+fn the_arithmetic_of_the_readme_holds() {
+    let (segment, gib) = (64u64 << 20, 1u64 << 30);
+    let segments = |capacity_bytes| Config { capacity_bytes, ..Config::default() }.max_segments(segment);
+    assert_eq!((DIRECTORY_OVERHEAD_BYTES, segments(gib), segments(gib + (16 << 10))), (16 << 10, 15, 16));
+    let record = record_len(16, 0, 4096).unwrap().len_bytes();
+    let fits = |n: u64| (DATA_START + n * record).next_multiple_of(4096) + footer_bytes(n as usize) <= segment;
+    assert!(record == 4_160 && fits(16_038) && !fits(16_039));
+    assert_eq!((gib / 4096).div_ceil(16_038), 17);
 }
 
 /// Sixteen segments' worth of entries take sixteen segment files, a manifest and a lock file, and no more: at the
