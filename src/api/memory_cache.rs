@@ -230,11 +230,15 @@ impl Inner {
             dead_bytes: 0,
             used_bytes,
             capacity_bytes: self.capacity_bytes,
+            open_files: 0,
             segments: 0,
             segments_free: 0,
             index_bytes: 0,
             memory_bytes: used_bytes,
             dirty_bytes: 0,
+            buffers_made: 0,
+            buffers_reused: 0,
+            buffers_idle_bytes: 0,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{Engine, Parts, absolute};
+use crate::backend::descriptors::{self, Reserved, Shortage};
 use crate::backend::metered::Metered;
 use crate::backend::{Backend, probe};
 use crate::catalog::{self, Directory};
@@ -22,7 +23,11 @@ use crate::memory::HotTier;
 use crate::recover::{self, Recovery};
 use crate::segment::{SegmentSet, Stream};
 use crate::stats::{Counters, RecoveryReport};
-use crate::types::Sequence;
+use crate::types::{BackendKind, Sequence};
+
+/// Descriptors besides one for each sealed segment: the second one of the open segments, of those that are sealed or
+/// freed at the moment (or examined at the start), manifest, lock, directory and rings.
+const BESIDE_SEALED: u64 = 64;
 
 impl Engine {
     /// Opens a cache. See `Builder::open`.
@@ -38,12 +43,18 @@ impl Engine {
         let timeout = Duration::from_millis(config.io_timeout_ms);
         let backend: Arc<dyn Backend> = Arc::new(Metered::new(inner, counters.clone(), timeout));
         let clock = Arc::new(SteadyClock::new(parts.clock));
-        let fresh = || new_manifest(&config, parts.seed, &clock);
+        let kind = backend.kind();
+        let fresh = || {
+            // Before the manifest fixes the length of the segments for ever.
+            reserve_descriptors(&config, kind, config.chosen_segment_len_bytes(), 0)?;
+            new_manifest(&config, parts.seed, &clock)
+        };
         let directory = catalog::open(&*backend, &dir, fresh).await?;
         let segment_len_bytes = check_segment_len(&config, &dir, &directory.manifest)?;
 
         let existing = directory.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
         let limit = config.max_segments(segment_len_bytes);
+        let descriptors = reserve_descriptors(&config, kind, segment_len_bytes, existing as u64)?;
         // Which digests share a slot must not change, or what one covers could come back.
         let index = Arc::new(Index::new(directory.manifest.index_shards as usize));
         let segments = Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing));
@@ -88,6 +99,7 @@ impl Engine {
             closed: AtomicBool::new(false),
             tasks: tokio::sync::Mutex::default(),
             lock: Mutex::new(None),
+            descriptors: Mutex::new(Some(descriptors)),
         };
         engine.start(&directory).await?;
         Ok(Arc::new(engine))
@@ -118,6 +130,23 @@ fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) ->
         created: clock.now(),
         cleared: Sequence(0),
         index_shards: config.index_shards as u64,
+    })
+}
+
+/// Reserves the descriptors that a full cache needs: running out of them later would fail writes, and what else the
+/// process does.
+fn reserve_descriptors(config: &Config, kind: BackendKind, segment_len_bytes: u64, existing: u64) -> Result<Reserved> {
+    if kind == BackendKind::Sim {
+        return Ok(Reserved::default());
+    }
+    let segments = config.max_segments(segment_len_bytes).max(existing);
+    descriptors::reserve(segments + BESIDE_SEALED).map_err(|Shortage { needed, limit }| {
+        Error::InvalidConfig(format!(
+            "capacity_bytes is {}: with its {segments} segments of {segment_len_bytes} bytes the process needs {needed} open \
+             files, and may have {limit}; allow more (`ulimit -n {needed}`, `LimitNOFILE={needed}`), or take a longer \
+             segment_len_bytes in a new directory",
+            config.capacity_bytes
+        ))
     })
 }
 

@@ -68,7 +68,12 @@ impl Evictor {
     /// `Closed`.
     pub async fn evict(&self, count: usize) -> Result<usize> {
         self.log.set_evicting(true);
+        let counters = &self.log.counters;
+        // Nobody else evicts.
+        let unfreed = || counters.evictions_tried.get() - counters.segments_evicted.get();
+        let before = unfreed();
         let evicted = self.evict_and_free(count).await;
+        counters.evictions_failed.add(unfreed() - before);
         self.log.set_evicting(!self.unfreed.lock().is_empty());
         evicted
     }
@@ -83,6 +88,7 @@ impl Evictor {
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
+            self.log.counters.evictions_tried.add_one();
             match self.rows(&victim).await {
                 Ok(rows) => {
                     self.unfreed.lock().insert(victim.id);
@@ -241,8 +247,10 @@ async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
     }
     log.segments.retire(victim.slot);
     log.counters.segments_evicted.add_one();
-    if reason == Reason::Expired {
-        log.counters.segments_expired.add_one();
+    match reason {
+        Reason::Expired => log.counters.segments_expired.add_one(),
+        Reason::Dead => log.counters.segments_dead.add_one(),
+        Reason::Oldest => log.counters.segments_oldest.add_one(),
     }
     if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
         let _ = log.backend.sync_dir(log.segments.dir()).await;

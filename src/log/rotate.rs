@@ -97,6 +97,7 @@ impl Log {
     async fn room(&self, stream: Stream, wait: bool) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
         // The last free segment is kept for what eviction rewrites: without it no room could be made.
         let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
+        let mut has_waited = false;
         loop {
             let room = self.segments.room.notified();
             self.check_running()?;
@@ -115,6 +116,9 @@ impl Log {
             }
             if !wait {
                 return Ok(Err(RefuseReason::Busy));
+            }
+            if !std::mem::replace(&mut has_waited, true) {
+                self.counters.room_waits.add_one();
             }
             let is_full = self.segments.is_growth_stopped();
             let patience = if is_full { 2 * RETRY_AFTER } else { Duration::from_millis(self.config.io_timeout_ms) };

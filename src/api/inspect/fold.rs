@@ -1,5 +1,5 @@
-//! The newest record of each digest, and what recovery would make of it. The rules are those of `recover`; a test
-//! compares the two.
+//! The newest record of each digest, and what recovery would make of it. The rules are those of `recover`;
+//! `tests/inspect.rs` compares the two.
 
 use std::collections::HashMap;
 
@@ -100,12 +100,16 @@ impl Fold {
             second: Sequence(0),
         };
         let ids = &self.ids;
-        // A record that was moved has its twin's sequence; the later segment's is the copy.
-        let rank = |n: &Newest| (n.sequence, ids.get(n.segment as usize).copied().unwrap_or_default(), n.offset_units);
+        // A marker has the sequence of the record that it was left for; it wins, wherever it stands. A record that was
+        // moved has its twin's sequence; the later segment's is the copy.
+        let rank = |n: &Newest| {
+            let covers = n.kind != RecordKind::Put;
+            (n.sequence, covers, ids.get(n.segment as usize).copied().unwrap_or_default())
+        };
         self.newest
             .entry(row.digest.0)
             .and_modify(|found| {
-                let (winner, loser) = if rank(found) > rank(&this) { (*found, this) } else { (this, *found) };
+                let (winner, loser) = if rank(&this) > rank(found) { (this, *found) } else { (*found, this) };
                 let second = winner.second.max(loser.second).max(loser.sequence);
                 *found = Newest { second, ..winner };
             })
