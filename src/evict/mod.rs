@@ -269,6 +269,13 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
     buf[..encoded.len()].copy_from_slice(&encoded);
     let direct = log.config.direct_io;
     let file = log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
+    // A write that timed out, of the victim's or this one at an earlier try, may still land. Who writes holds the lock
+    // until it has, so that none lands in the file's next life (trap 7).
+    if !file.try_lock()? {
+        // Or the lock is the victim's own: its descriptor could not be given back when it was sealed.
+        log.end_writing(victim).await;
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
     exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
     log.counters.bytes_written.add(DATA_START);
     file.sync_data().await

@@ -191,7 +191,7 @@ impl Log {
     }
 
     /// Gives the writing descriptor back, and with it the segment's lock.
-    async fn end_writing(&self, segment: &Segment) {
+    pub async fn end_writing(&self, segment: &Segment) {
         if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
             segment.read_only(file);
         }

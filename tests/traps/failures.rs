@@ -1,11 +1,13 @@
-//! Trap 6: after a failed write or sync nothing is retried and nothing appended behind it.
+//! Trap 6: after a failed write or sync nothing is retried and nothing appended behind it. And of trap 7: what timed out
+//! may land later.
 
 use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
-use esker::{DiskCache, Durability, Error, SetOptions};
+use esker::backend::{Backend, OpenMode};
+use esker::{DiskCache, Durability, Error, Millis, SetOptions};
 
-use crate::table::{Table, eventually, get, put, synced};
+use crate::table::{START, Table, eventually, get, put, synced};
 
 /// Sets `key` again and again until the disk takes it: no restart must be needed.
 async fn put_when_the_disk_recovers(cache: &DiskCache, key: &str, value: &str) {
@@ -103,4 +105,31 @@ async fn trap_06_a_closed_cache_holds_no_lock_on_the_segment_that_failed() {
     let reopened = table.open().await;
     assert_eq!(get(&reopened, "before").await.as_deref(), Some("synced before"));
     assert!(cache.get("before").await.is_err(), "the closed one is closed");
+}
+
+/// P2, P4. A write that timed out lands when the disk answers again, but not in the next life of its file: as long as
+/// the header that frees a segment is on its way, the file is locked.
+#[tokio::test(start_paused = true)]
+async fn trap_07_a_header_that_is_still_on_its_way_keeps_the_lock_of_its_file() {
+    let table = Table::new(7, 8);
+    let cache = table.open().await;
+    for n in 0..30 {
+        let options = SetOptions::new().ttl(Duration::from_secs(10));
+        assert!(cache.set_with(format!("expires {n}"), vec![0; 8 << 10], options).await.unwrap().is_stored());
+    }
+    cache.sync().await.unwrap();
+    table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Write], ..FaultPlan::default() });
+    table.clock.set(Millis(START.0 + 20_000));
+    // Eviction tries again and again to free the expired segments.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(cache.stats().counts.failures_write >= 4, "{:?}", cache.stats().counts);
+    for path in table.segment_files() {
+        let file = table.sim.open(&path, OpenMode::ReadWrite { direct: false }).await.unwrap();
+        assert!(!file.try_lock().unwrap(), "{} could be written to", path.display());
+    }
+    table.sim.clear_faults();
+    eventually("the segments are freed", || async { cache.stats().counts.segments_expired >= 4 }).await;
+    put(&cache, "after", "v", synced()).await;
+    cache.close().await.unwrap();
+    assert_eq!(get(&table.open().await, "after").await.as_deref(), Some("v"));
 }
