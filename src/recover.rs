@@ -28,6 +28,9 @@ use crate::types::{Millis, RecordKind, SegmentId, Sequence};
 /// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
 const SPARE_IDS: u64 = 1 << 16;
 
+/// How much is written again at a time, in bytes.
+const REWRITE_BYTES: u64 = 1 << 20;
+
 /// Segments looked at side by side.
 const PARALLEL: usize = 8;
 
@@ -66,8 +69,8 @@ enum State {
     Free { id: Option<SegmentId>, is_whole: bool },
     /// Not of this directory: left alone.
     Foreign(String),
-    /// It holds records.
-    Used { id: SegmentId, rows: Vec<Row>, newest: Millis, by_footer: bool },
+    /// It holds records. If it has no footer: up to where it is known to be on the device.
+    Used { id: SegmentId, rows: Vec<Row>, newest: Millis, unsealed: Option<u64> },
 }
 
 struct Examined {
@@ -103,12 +106,12 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
                 }
                 free_slot(r, one.slot, is_whole).await?;
             }
-            State::Used { id, rows, newest, by_footer } => {
+            State::Used { id, rows, newest, unsealed } => {
                 r.segments.saw_id(id);
                 outcome.newest = outcome.newest.max(newest);
                 let last = rows.iter().map(|row| row.sequence).max().unwrap_or_default();
                 outcome.last_sequence = outcome.last_sequence.max(last);
-                used.push(Used { slot: one.slot, id, file: one.file, rows, newest, by_footer });
+                used.push(Used { slot: one.slot, id, file: one.file, rows, newest, unsealed });
             }
         }
     }
@@ -132,7 +135,7 @@ struct Used {
     file: Arc<dyn DiskFile>,
     rows: Vec<Row>,
     newest: Millis,
-    by_footer: bool,
+    unsealed: Option<u64>,
 }
 
 fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {
@@ -223,8 +226,7 @@ async fn examine(
             report.segments_by_footer += 1;
             report.bytes_read += footer.bytes_read;
             report.records += footer.rows.len() as u64;
-            let state =
-                State::Used { id: header.id, rows: footer.rows, newest: footer.trailer.newest, by_footer: true };
+            let state = State::Used { id: header.id, rows: footer.rows, newest: footer.trailer.newest, unsealed: None };
             Ok(one(file, state, report))
         }
         Err(defect) => {
@@ -248,7 +250,7 @@ async fn examine(
             if rows.is_empty() {
                 return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
             }
-            let state = State::Used { id: header.id, rows, newest: scanned.newest, by_footer: false };
+            let state = State::Used { id: header.id, rows, newest: scanned.newest, unsealed: Some(scanned.synced) };
             Ok(Examined { doubt_below, ..one(writer, state, report) })
         }
     }
@@ -302,11 +304,9 @@ async fn publish_all(r: &Recovery<'_>, used: Vec<Used>, floor: Sequence, report:
 
 async fn install(r: &Recovery<'_>, one: Used) -> Result<()> {
     let path = r.segments.path(one.slot);
-    let mut file = one.file;
-    if !one.by_footer {
-        seal(&*file, &one.rows, one.id, r.manifest.segment_len_bytes, one.newest)
-            .await
-            .map_err(Error::io("seal", &path))?;
+    let mut file = one.file.clone();
+    if let Some(synced) = one.unsealed {
+        seal(&*file, &one, r.manifest.segment_len_bytes, synced).await.map_err(Error::io("seal", &path))?;
         file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     }
     let summary: Summary = crate::segment::summarize(&one.rows);
@@ -316,13 +316,29 @@ async fn install(r: &Recovery<'_>, one: Used) -> Result<()> {
     Ok(())
 }
 
-async fn seal(file: &dyn DiskFile, rows: &[Row], id: SegmentId, len_bytes: u64, newest: Millis) -> io::Result<()> {
-    let data_end = rows.last().map_or(0, |row| row.offset() + row.len_bytes());
-    let (at, bytes) = footer::encode(rows, id, len_bytes, data_end, newest);
-    let mut buf = BufferPool::new(0).take(bytes.len())?;
-    buf[..bytes.len()].copy_from_slice(&bytes);
-    exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await?;
+async fn seal(file: &dyn DiskFile, one: &Used, len_bytes: u64, synced: u64) -> io::Result<()> {
+    let data_end = one.rows.last().map_or(0, |row| row.offset() + row.len_bytes());
+    // Where a sync failed, what the page cache shows may never reach the device, and no later sync says so (trap 6):
+    // it is written again.
+    let mut at = synced;
+    while at < data_end {
+        let bytes = exact::read_exact_at(file, at, REWRITE_BYTES.min(data_end - at) as usize).await?;
+        write_all(file, at, &bytes).await?;
+        at += bytes.len() as u64;
+    }
+    if synced < data_end {
+        // The records are durable before a footer says that they are there.
+        file.sync_data().await?;
+    }
+    let (at, bytes) = footer::encode(&one.rows, one.id, len_bytes, data_end, one.newest);
+    write_all(file, at, &bytes).await?;
     file.sync_data().await
+}
+
+async fn write_all(file: &dyn DiskFile, at: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut buf = BufferPool::new(0).take(bytes.len())?;
+    buf[..bytes.len()].copy_from_slice(bytes);
+    exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await
 }
 
 fn index_by_slot(used: &[Used]) -> Vec<Option<usize>> {
