@@ -234,7 +234,8 @@ impl Log {
                 self.lose(segment.slot, &row);
             }
             // The rows stay in memory: there is no footer on disk to read them from.
-            Summary { min_sequence, ..summarize(&tail.rows) }
+            let is_void = stream == Stream::Reinserted && tail.rows.is_empty();
+            Summary { min_sequence, is_void, ..summarize(&tail.rows) }
         };
         drop(active);
         self.sealed(stream, segment, kept);

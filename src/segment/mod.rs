@@ -49,6 +49,9 @@ pub struct Summary {
     pub last_expiry_s: u32,
     /// Deletes and markers in it.
     pub markers: u32,
+    /// The disk failed before any of its records was on the device, and they are all copies or markers: what they stand
+    /// for is still on disk or owed.
+    pub is_void: bool,
 }
 
 /// A segment in use.
@@ -207,5 +210,6 @@ pub fn summarize(rows: &[Row]) -> Summary {
         min_sequence: rows.iter().map(|r| r.sequence).min().unwrap_or(Sequence::MAX).0,
         last_expiry_s: entries.map(|r| never(r.expires_s)).max().unwrap_or(u32::MAX),
         markers: rows.iter().filter(|r| matches!(r.kind, RecordKind::Delete | RecordKind::Marker)).count() as u32,
+        is_void: false,
     }
 }

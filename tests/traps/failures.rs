@@ -107,6 +107,27 @@ async fn trap_06_a_closed_cache_holds_no_lock_on_the_segment_that_failed() {
     assert!(cache.get("before").await.is_err(), "the closed one is closed");
 }
 
+/// P2, P4. What a failed sync left in the page cache still shows after a kill, but may never reach the device: before
+/// recovery relies on it, it is written again.
+#[tokio::test(start_paused = true)]
+async fn trap_06_what_recovery_serves_after_a_failed_sync_is_on_the_device() {
+    let mut table = Table::new(8, 8);
+    let cache = table.open().await;
+    put(&cache, "before", "synced before", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Sync, When::Nth(1), DiskError::Eio));
+    let failed = cache.set_with("k", "v", synced()).await;
+    assert!(matches!(failed, Err(Error::WriteFailed)), "{failed:?}");
+    let cache = table.kill(cache).await;
+    assert_eq!(get(&cache, "k").await.as_deref(), Some("v"), "the test proves nothing");
+    for seed in 0..8 {
+        let sim = table.sim.fork(seed);
+        sim.power_loss();
+        let after = table.open_on(&sim.reopen()).await;
+        assert_eq!(get(&after, "k").await.as_deref(), Some("v"), "the power went, seed {seed}");
+        assert_eq!(get(&after, "before").await.as_deref(), Some("synced before"));
+    }
+}
+
 /// P2, P4. A write that timed out lands when the disk answers again, but not in the next life of its file: as long as
 /// the header that frees a segment is on its way, the file is locked.
 #[tokio::test(start_paused = true)]
