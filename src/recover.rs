@@ -30,6 +30,9 @@ use publish::Publisher;
 /// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
 const SPARE_IDS: u64 = 1 << 16;
 
+/// How much is written again at a time, in bytes.
+const REWRITE_BYTES: u64 = 1 << 20;
+
 /// Segments looked at side by side.
 const PARALLEL: usize = 8;
 
@@ -79,8 +82,15 @@ struct Used {
     summary: Summary,
     newest: Millis,
     batch: Batch,
-    /// The rows of a segment that was not sealed, and shall be.
-    unsealed: Option<Vec<Row>>,
+    /// If it has no footer, what it shall be sealed with.
+    unsealed: Option<Unsealed>,
+}
+
+/// A segment that was being written.
+struct Unsealed {
+    rows: Vec<Row>,
+    /// Up to where it is known to be on the device.
+    synced: u64,
 }
 
 struct Examined {
@@ -244,8 +254,8 @@ async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
             }
             let (batch, summary) = gather(&r, slot, rows.iter().copied());
             let doubt_below = Sequence(if scanned.hides_keys { summary.max_sequence } else { 0 });
-            let newest = scanned.newest;
-            let state = State::Used(Used { id: header.id, summary, newest, batch, unsealed: Some(rows) });
+            let unsealed = Some(Unsealed { rows, synced: scanned.synced });
+            let state = State::Used(Used { id: header.id, summary, newest: scanned.newest, batch, unsealed });
             Ok(Examined { doubt_below, ..one(writer, state, report) })
         }
     }
@@ -312,10 +322,8 @@ async fn publish_all(
 
 async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used) -> Result<()> {
     let path = r.segments.path(slot);
-    if let Some(rows) = one.unsealed {
-        seal(&*file, &rows, one.id, r.manifest.segment_len_bytes, one.newest)
-            .await
-            .map_err(Error::io("seal", &path))?;
+    if let Some(unsealed) = &one.unsealed {
+        seal(&*file, &one, unsealed, r.manifest.segment_len_bytes).await.map_err(Error::io("seal", &path))?;
         file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     }
     let segment = Segment::sealed(one.id, slot, path, file, one.summary);
@@ -324,11 +332,28 @@ async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used
     Ok(())
 }
 
-async fn seal(file: &dyn DiskFile, rows: &[Row], id: SegmentId, len_bytes: u64, newest: Millis) -> io::Result<()> {
+async fn seal(file: &dyn DiskFile, one: &Used, unsealed: &Unsealed, len_bytes: u64) -> io::Result<()> {
+    let Unsealed { rows, synced } = unsealed;
     let data_end = rows.last().map_or(0, |row| row.offset() + row.len_bytes());
-    let (at, bytes) = footer::encode(rows, id, len_bytes, data_end, newest);
-    let mut buf = BufferPool::new(0).take(bytes.len())?;
-    buf[..bytes.len()].copy_from_slice(&bytes);
-    exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await?;
+    // Where a sync failed, what the page cache shows may never reach the device, and no later sync says so (trap 6):
+    // it is written again.
+    let mut at = *synced;
+    while at < data_end {
+        let bytes = exact::read_exact_at(file, at, REWRITE_BYTES.min(data_end - at) as usize).await?;
+        write_all(file, at, &bytes).await?;
+        at += bytes.len() as u64;
+    }
+    if *synced < data_end {
+        // The records are durable before a footer says that they are there.
+        file.sync_data().await?;
+    }
+    let (at, bytes) = footer::encode(rows, one.id, len_bytes, data_end, one.newest);
+    write_all(file, at, &bytes).await?;
     file.sync_data().await
+}
+
+async fn write_all(file: &dyn DiskFile, at: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut buf = BufferPool::new(0).take(bytes.len())?;
+    buf[..bytes.len()].copy_from_slice(bytes);
+    exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await
 }

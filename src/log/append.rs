@@ -249,7 +249,8 @@ impl Log {
         })
     }
 
-    /// Forgets an entry if the index still points at it. Whether it did.
+    /// Forgets an entry if the index still points at it, and owes nothing: for whoever frees its file (see [`crate::evict`]),
+    /// or knows that it is not served again. What was forgotten.
     pub fn forget(&self, digest: Digest, location: Location) -> Option<Found> {
         let found = self.index.remove_if(digest, location)?;
         self.segments.sub_live(location.slot, class_bytes(location.class));

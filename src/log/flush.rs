@@ -243,7 +243,7 @@ impl Log {
     }
 
     /// Gives the writing descriptor back, and with it the segment's lock.
-    async fn end_writing(&self, segment: &Segment) {
+    pub async fn end_writing(&self, segment: &Segment) {
         if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
             segment.read_only(file);
         }
@@ -306,7 +306,8 @@ impl Log {
                 self.lose(segment.slot, &row);
             }
             // The rows stay in memory: there is no footer on disk to read them from.
-            Summary { min_sequence, ..summarize(tail.rows.iter().copied()) }
+            let is_void = stream == Stream::Reinserted && tail.rows.is_empty();
+            Summary { min_sequence, is_void, ..summarize(tail.rows.iter().copied()) }
         };
         drop(active);
         self.sealed(stream, segment, kept);

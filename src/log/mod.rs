@@ -5,7 +5,7 @@
 //! fixed and the slot changed. So within a stream sequences ascend with offsets (trap 3), for one key the index always
 //! ends at the highest sequence, and a reader that finds a slot finds its bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,7 +34,7 @@ mod wait;
 pub use append::{Appended, Entry, Order};
 pub use wait::Ticket;
 
-/// How often, and how long apart, `close` tries to pay the markers that are owed.
+/// How often, and how long apart, `close` and `settle` try to pay the markers that are owed.
 const PAY_ATTEMPTS: u32 = 50;
 /// Most markers owed for keys that the index does not know.
 const MAX_OWED: usize = 100_000;
@@ -196,8 +196,8 @@ impl Log {
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk.
     pub async fn settle(self: &Arc<Self>, durability: Durability) -> Result<()> {
-        if self.owes() && !self.closing.load(Ordering::SeqCst) {
-            self.pay_owed().await?;
+        if !self.closing.load(Ordering::SeqCst) {
+            self.pay_all_owed().await?;
         }
         let is_paid = !self.owes();
         self.settle_written(durability).await?;
@@ -235,17 +235,9 @@ impl Log {
     /// # Errors
     /// As [`Log::settle`].
     pub async fn close(self: &Arc<Self>) -> Result<()> {
-        // The upkeep may be about to pay; where the disk fails, it does not for ever.
-        for _ in 0..PAY_ATTEMPTS {
-            // Nothing is appended any more once a close has come further than this, even if it was dropped there.
-            if self.closing.load(Ordering::SeqCst) {
-                break;
-            }
-            self.pay_owed().await?;
-            if !self.owes() {
-                break;
-            }
-            tokio::time::sleep(PAY_AGAIN).await;
+        // Nothing is appended any more once a close has come further than this, even if it was dropped there.
+        if !self.closing.load(Ordering::SeqCst) {
+            self.pay_all_owed().await?;
         }
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
@@ -280,6 +272,24 @@ impl Log {
     /// Whether markers are owed.
     pub fn owes(&self) -> bool {
         !self.owed.lock().is_empty()
+    }
+
+    /// The digests that markers are owed for.
+    pub fn owed(&self) -> HashSet<Digest> {
+        self.owed.lock().values().copied().collect()
+    }
+
+    /// Pays all markers that are owed. The upkeep may be about to make the room for them; where the disk fails, it is
+    /// not waited for longer.
+    async fn pay_all_owed(self: &Arc<Self>) -> Result<()> {
+        for _ in 0..PAY_ATTEMPTS {
+            self.pay_owed().await?;
+            if !self.owes() {
+                break;
+            }
+            tokio::time::sleep(PAY_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// Pays the markers that are owed, up to the first that cannot be written. They go the way of what eviction

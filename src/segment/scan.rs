@@ -52,6 +52,8 @@ pub struct Scanned {
     pub rows: Vec<Row>,
     /// End of the last record.
     pub data_end: u64,
+    /// Up to where the pads say that the segment was on the device; `u64::MAX` if it is known to be complete.
+    pub synced: u64,
     /// The newest creation time.
     pub newest: Millis,
     /// Damaged places.
@@ -67,9 +69,9 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// Drops what stands behind the first damaged place that no pad vouches for. `synced` is what the pads say.
-    fn cut_torn_end(&mut self, synced: u64, holes: &[u64]) {
-        if let Some(torn) = self.damage.iter().map(|d| d.offset).find(|&at| at >= synced) {
+    /// Drops what stands behind the first damaged place that no pad vouches for.
+    fn cut_torn_end(&mut self, holes: &[u64]) {
+        if let Some(torn) = self.damage.iter().map(|d| d.offset).find(|&at| at >= self.synced) {
             self.rows.retain(|row| row.offset() < torn);
             self.damage.retain(|d| d.offset < torn);
             self.torn_bytes = self.data_end - torn;
@@ -124,11 +126,11 @@ pub async fn walk(
     look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Scanned> {
     let mut window = Window::default();
-    let mut found = Scanned { data_end: DATA_START, ..Scanned::default() };
+    let synced = if scope.resync { u64::MAX } else { 0 };
+    let mut found = Scanned { data_end: DATA_START, synced, ..Scanned::default() };
     let mut at = DATA_START;
     let mut hole: Option<Damage> = None;
     let mut holes = Vec::new();
-    let mut synced = if scope.resync { u64::MAX } else { 0 };
     while at + HEADER_BYTES as u64 <= scope.end {
         match next(file, &mut window, scope, at, hole, look).await? {
             Ok(Place::Gap(len)) => at += len,
@@ -138,7 +140,7 @@ pub async fn walk(
                     holes.push(damage.offset);
                 }
                 if let Some(offset) = header.vouched().filter(|&offset| offset <= at) {
-                    synced = synced.max(offset);
+                    found.synced = found.synced.max(offset);
                 }
                 if let Some(defect) = defect {
                     found.damage.push(Damage { offset: at, defect });
@@ -161,7 +163,7 @@ pub async fn walk(
     }
     found.bytes_read = window.bytes_read;
     found.bytes_hashed_in_vain = window.hashed_in_vain;
-    found.cut_torn_end(synced, &holes);
+    found.cut_torn_end(&holes);
     found.hides_keys |= scope.resync && window.has_skipped;
     Ok(found)
 }
