@@ -2,6 +2,8 @@
 //! ever. `golden/directory.bin` holds the files with their zeros left out (see [`unpack`]): a sealed segment of new
 //! entries, one of short-lived ones, one of moved entries that was never sealed, a free one, and another directory's.
 
+#![allow(clippy::disallowed_methods, reason = "the files are laid down behind the back of the library")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -50,8 +52,11 @@ fn long_value() -> Vec<u8> {
     (0..2100u32).map(|i| (i * 7 % 251) as u8).collect()
 }
 
-/// Key, value, metadata, expiry of everything that is served.
-fn served() -> Vec<(Vec<u8>, Vec<u8>, &'static str, Option<Millis>)> {
+/// Key, value, metadata, expiry.
+type Entry = (Vec<u8>, Vec<u8>, &'static str, Option<Millis>);
+
+/// Everything that is served.
+fn served() -> Vec<Entry> {
     let long = [(long_key(), long_value(), "", Some(FAR))];
     let gap = vec![b'g'; 3897];
     let plain = [("replaced", "new"), ("empty", ""), ("behind", "the gap"), ("last", "of the log")];
