@@ -107,6 +107,8 @@ impl DiskCache {
 
     /// Removes every entry, durably once this returns.
     ///
+    /// Cancel safe: either nothing is removed, or everything, and that is made durable in the background.
+    ///
     /// # Errors
     /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open. It is
     /// tried again in the background; until it succeeds no room is made.
