@@ -147,7 +147,7 @@ impl DiskCache {
 
     /// Removes every entry, durably once this returns.
     ///
-    /// Cancel safe: once polled, the entries are gone, and it is made durable in the background.
+    /// Cancel safe: either nothing is removed, or everything, and that is made durable in the background.
     ///
     /// # Errors
     /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open. It is
