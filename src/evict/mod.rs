@@ -88,6 +88,7 @@ impl Evictor {
     }
 
     async fn evict_and_free(&self, count: usize) -> Result<usize> {
+        self.log.retire_outlived();
         let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
         let mut needs_sync = false;
         // What an earlier round forgot and could not free may be older than anything.
@@ -125,13 +126,11 @@ impl Evictor {
             return Ok(0);
         }
         let is_synced = !needs_sync || self.log.settle_written(Durability::Synced).await.is_ok();
-        // Asked again, since markers may have been lost meanwhile. Void segments can go all the same. Where there is
-        // none, and no room is left even for markers, only freeing makes some.
-        let is_last_resort = self.has_no_room_to_pay() && !self.candidates().iter().any(|c| c.is_void);
-        if !is_synced || self.log.owes() && !is_last_resort {
+        if !is_synced {
             victims.retain(|(victim, _)| victim.summary().is_void);
         } else if self.log.owes() {
-            victims = self.least_harm(victims).await;
+            // Asked again, since markers may have been lost meanwhile, or owed for writes that were refused.
+            victims = self.harmless(victims).await;
         }
         // Only now, and all at once: none of them relied on another one being gone.
         let mut freeing = JoinSet::new();
@@ -149,10 +148,10 @@ impl Evictor {
         Ok(freed)
     }
 
-    /// Of segments that are freed though markers are owed: those that hold no record that keeps an older one dead as
-    /// long as its marker is not written. If there is none, the one with the oldest record.
-    async fn least_harm(&self, mut victims: Vec<(Arc<Segment>, Reason)>) -> Vec<(Arc<Segment>, Reason)> {
-        victims.sort_by_key(|(victim, _)| victim.summary().min_sequence);
+    /// Of segments that are to be freed though markers are owed: those that hold no record that keeps an older one dead
+    /// as long as its marker is not written. Where there is none, and no room is left even for markers, only freeing
+    /// makes some: then the one with the oldest record.
+    async fn harmless(&self, mut victims: Vec<(Arc<Segment>, Reason)>) -> Vec<(Arc<Segment>, Reason)> {
         let owed = self.log.owed();
         let mut harmless = Vec::new();
         for (victim, reason) in &victims {
@@ -162,11 +161,12 @@ impl Evictor {
                 harmless.push((victim.clone(), *reason));
             }
         }
-        if harmless.is_empty() {
-            victims.truncate(1);
-            return victims;
+        if !harmless.is_empty() || !self.has_no_room_to_pay() || self.candidates().iter().any(|c| c.is_void) {
+            return harmless;
         }
-        harmless
+        victims.sort_by_key(|(victim, _)| victim.summary().min_sequence);
+        victims.truncate(1);
+        victims
     }
 
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
@@ -257,7 +257,9 @@ impl Evictor {
 
     /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
     fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
-        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence <= row.sequence.0;
+        let holds_older = |s: &Arc<Segment>| {
+            if s.is_sealed() { s.summary().min_sequence <= row.sequence.0 } else { !s.tail.lock().rows.is_empty() }
+        };
         self.log.segments.used().iter().any(|s| s.id != victim && s.id <= horizon && holds_older(s))
     }
 
@@ -269,7 +271,7 @@ impl Evictor {
             Ok(Ok(_)) => self.log.counters.markers_written.add_one(),
             // The upkeep ends here, so the victim keeps its file, and what is in it still counts.
             Err(Error::Closed) => {}
-            _ => self.log.owe_marker(row.digest, row.sequence),
+            _ => self.log.owe_marker(row.digest, row.sequence, horizon),
         }
         left.map(drop)
     }

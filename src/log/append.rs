@@ -237,12 +237,12 @@ impl Log {
             Some(f) => {
                 self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
                 // In one step, so that a delete finds the entry or the debt.
-                self.owe_marker(digest, self.next_sequence());
+                self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
                 (Change::Remove, true)
             }
             // What is forgotten may still stand on disk; the limit keeps a long outage from taking all memory.
             None if only.is_none() && self.is_history_uncovered() && !self.owes_too_much() => {
-                self.owe_marker(digest, self.next_sequence());
+                self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
                 (Change::Keep, false)
             }
             None => (Change::Keep, false),

@@ -5,7 +5,7 @@
 //! fixed and the slot changed. So within a stream sequences ascend with offsets (trap 3), for one key the index always
 //! ends at the highest sequence, and a reader that finds a slot finds its bytes.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,20 +24,21 @@ use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
-use crate::types::{Digest, Durability, Sequence};
+use crate::types::{Digest, Durability, SegmentId, Sequence};
 
 pub mod append;
 mod flush;
+mod owed;
 mod rotate;
 mod wait;
 
 pub use append::{Appended, Entry, Order};
 pub use wait::Ticket;
 
+use owed::{Debt, Owed};
+
 /// How often, and how long apart, `close` and `settle` try to pay the markers that are owed.
 const PAY_ATTEMPTS: u32 = 50;
-/// Most markers owed for keys that the index does not know.
-const MAX_OWED: usize = 100_000;
 const PAY_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the writer task of a stream is asked for.
@@ -81,8 +82,7 @@ pub struct Log {
     manifest: tokio::sync::Mutex<Manifest>,
     /// What a `clear` has yet to say in the manifest.
     clearing: Mutex<Option<Sequence>>,
-    /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
-    owed: Mutex<BTreeMap<Sequence, Digest>>,
+    owed: Owed,
     /// Wakes the upkeep: room is short, or a marker is owed.
     pub upkeep: Notify,
 }
@@ -138,7 +138,7 @@ impl Log {
             evicting: AtomicBool::new(false),
             manifest: tokio::sync::Mutex::new(parts.manifest),
             clearing: Mutex::default(),
-            owed: Mutex::default(),
+            owed: Owed::default(),
             upkeep: Notify::new(),
         }
     }
@@ -258,25 +258,26 @@ impl Log {
         if self.owes() || self.is_history_hidden() { settled.and(Err(Error::WriteFailed)) } else { settled }
     }
 
-    /// A marker that could not be written: it is tried again when the disk answers.
-    pub fn owe_marker(&self, digest: Digest, sequence: Sequence) {
-        self.owed.lock().insert(sequence, digest);
+    /// A marker that could not be written: it is tried again when the disk answers. What it covers stands in no segment
+    /// younger than `horizon`.
+    pub fn owe_marker(&self, digest: Digest, sequence: Sequence, horizon: SegmentId) {
+        self.owed.add(digest, Debt { sequence, horizon });
         self.upkeep.notify_one();
     }
 
     /// Whether so many markers are owed that only those for known entries are added.
     pub fn owes_too_much(&self) -> bool {
-        self.owed.lock().len() >= MAX_OWED
+        self.owed.is_full()
     }
 
     /// Whether markers are owed.
     pub fn owes(&self) -> bool {
-        !self.owed.lock().is_empty()
+        !self.owed.is_empty()
     }
 
     /// The digests that markers are owed for.
     pub fn owed(&self) -> HashSet<Digest> {
-        self.owed.lock().values().copied().collect()
+        self.owed.digests()
     }
 
     /// Pays all markers that are owed. The upkeep may be about to make the room for them; where the disk fails, it is
@@ -299,17 +300,16 @@ impl Log {
     /// `Closed`.
     pub async fn pay_owed(self: &Arc<Self>) -> Result<()> {
         loop {
-            let first = self.owed.lock().first_key_value().map(|(sequence, digest)| (*sequence, *digest));
-            let Some((sequence, digest)) = first else { return Ok(()) };
+            let Some((digest, debt)) = self.owed.first() else { return Ok(()) };
             let key = digest.0.to_le_bytes();
             let entry = Entry::marker(digest, &key, self.clock.now());
-            let order = Order::Marker(sequence, self.segments.newest_id());
+            let order = Order::Marker(debt.sequence, debt.horizon);
             if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
                 return Ok(());
             }
             self.counters.markers_written.add_one();
             // Only now: until then a delete must see that it is owed.
-            self.owed.lock().remove(&sequence);
+            self.owed.paid(digest, debt);
         }
     }
 

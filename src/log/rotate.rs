@@ -185,10 +185,23 @@ impl Log {
         }
     }
 
+    /// Seals the open segments that are older than all sealed ones: of a stream that is hardly used. Else nothing in them
+    /// would ever be evicted, and deletes and markers would have to live on for what they may hold.
+    pub fn retire_outlived(&self) {
+        let sealed = self.segments.used().into_iter().filter(|s| s.is_sealed()).map(|s| s.id).min();
+        let Some(oldest) = sealed else { return };
+        let is_outlived = |s: &Segment| s.id < oldest && !s.tail.lock().rows.is_empty();
+        Stream::ALL.iter().for_each(|&stream| self.retire_if(stream, is_outlived));
+    }
+
     /// The open segment takes no more records; its writer seals it.
     pub(super) fn retire_active(&self, stream: Stream) {
+        self.retire_if(stream, |_| true);
+    }
+
+    fn retire_if(&self, stream: Stream, condition: impl Fn(&Segment) -> bool) {
         let log = self.stream(stream);
-        if let Some(segment) = log.active.lock().take() {
+        if let Some(segment) = log.active.lock().take_if(|segment| condition(segment)) {
             segment.tail.lock().close(segment.id, segment.synced());
             segment.set_horizon(self.segments.newest_id());
             log.wake.notify_one();
