@@ -117,7 +117,9 @@ impl DiskCache {
     /// Everything accepted before is `Written` once this returns.
     ///
     /// # Errors
-    /// `WriteFailed` if some of it was lost to a failing disk.
+    /// `WriteFailed` if some of it was lost to a failing disk, now or since the last `flush` or `sync`: each loss is told
+    /// once, also where a write that waited for its durability told of it. What is lost is gone, and so is any older
+    /// value of its key; another call is about the rest.
     pub async fn flush(&self) -> Result<()> {
         self.engine.flush().await
     }
