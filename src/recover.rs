@@ -9,30 +9,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::format::file_name::segment_name;
-use crate::format::footer::{self, FooterDefect, Row};
+use crate::format::footer::{self, Row};
 use crate::format::length::class_bytes;
 use crate::format::manifest::Manifest;
-use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::index::{Change, Index, Location};
-use crate::segment::scan::{self, Scope};
-use crate::segment::{Segment, SegmentSet, Summary};
+use crate::segment::{Extent, Segment, SegmentSet, Summary};
 use crate::stats::RecoveryReport;
 use crate::types::{Millis, RecordKind, SegmentId, Sequence};
+
+mod examine;
+
+use examine::{State, examine_all};
 
 /// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
 const SPARE_IDS: u64 = 1 << 16;
 
 /// How much is written again at a time, in bytes.
 const REWRITE_BYTES: u64 = 1 << 20;
-
-/// Segments looked at side by side.
-const PARALLEL: usize = 8;
 
 /// What recovery works on.
 pub struct Recovery<'a> {
@@ -63,25 +60,6 @@ pub struct Outcome {
     pub manifest: Manifest,
 }
 
-/// What a file turned out to be.
-enum State {
-    /// It holds nothing. Its last id, if known; whether it has its full length.
-    Free { id: Option<SegmentId>, is_whole: bool },
-    /// Not of this directory: left alone.
-    Foreign(String),
-    /// It holds records. If it has no footer: up to where it is known to be on the device.
-    Used { id: SegmentId, rows: Vec<Row>, newest: Millis, unsealed: Option<u64> },
-}
-
-struct Examined {
-    slot: u16,
-    file: Arc<dyn DiskFile>,
-    state: State,
-    report: RecoveryReport,
-    /// Keys are hidden by damage: older entries may have been replaced there.
-    doubt_below: Sequence,
-}
-
 /// Rebuilds the index from the files in `slots`.
 ///
 /// # Errors
@@ -90,10 +68,10 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
     let examined = examine_all(r, slots).await?;
     let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
-    let mut doubt_below = Sequence(0);
+    let (mut doubts, mut extents, mut free) = (Vec::new(), Vec::new(), Vec::new());
     for one in examined {
         merge_report(report, &one.report);
-        doubt_below = doubt_below.max(one.doubt_below);
+        doubts.extend(one.doubt);
         match one.state {
             State::Foreign(note) => {
                 report.note(note);
@@ -104,9 +82,11 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
                 if let Some(id) = id {
                     r.segments.saw_id(id);
                 }
-                free_slot(r, one.slot, is_whole).await?;
+                free.push((one.slot, is_whole, None));
             }
-            State::Used { id, rows, newest, unsealed } => {
+            State::Lost { is_whole } => free.push((one.slot, is_whole, Some(one.file))),
+            State::Used { id, stream, rows, newest, unsealed } => {
+                extents.extend(Extent::of(stream, id, &rows));
                 r.segments.saw_id(id);
                 outcome.newest = outcome.newest.max(newest);
                 let last = rows.iter().map(|row| row.sequence).max().unwrap_or_default();
@@ -115,15 +95,22 @@ pub async fn recover(r: &Recovery<'_>, slots: &[u16], report: &mut RecoveryRepor
             }
         }
     }
-    // Said in the manifest before any segment is sealed anew, so that the doubt outlives this run.
-    if doubt_below > outcome.manifest.cleared {
-        outcome.manifest.cleared = Sequence(doubt_below.0 - 1);
+    // Said in the manifest before any segment is sealed anew or freed, so that the doubt outlives this run.
+    let floor = doubts.iter().map(|doubt| doubt.floor(&extents)).max().unwrap_or_default();
+    if floor > outcome.manifest.cleared {
+        outcome.manifest.cleared = floor;
         catalog::write_manifest(&**r.backend, &r.dir, &outcome.manifest)
             .await
             .map_err(Error::io("write the manifest of", &r.dir))?;
     }
     // Ids whose header did not get to the device are not given out again: their records may have.
     r.segments.saw_id(SegmentId(r.segments.newest_id().0 + SPARE_IDS));
+    for (slot, is_whole, lost) in free {
+        if let Some(file) = lost {
+            mark_free(r, &*file).await.map_err(Error::io("free", r.segments.path(slot)))?;
+        }
+        free_slot(r, slot, is_whole).await?;
+    }
     publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
@@ -150,6 +137,19 @@ fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {
     }
 }
 
+/// Says that a file holds nothing which lost what said what it holds, or the next open would be in doubt again.
+async fn mark_free(r: &Recovery<'_>, file: &dyn DiskFile) -> io::Result<()> {
+    let header = SegmentHeader {
+        id: r.segments.next_id(),
+        segment_len_bytes: r.manifest.segment_len_bytes,
+        created: r.now,
+        stream: FREE_STREAM,
+        directory_id: r.manifest.directory_id,
+    };
+    write_all(file, 0, &header.encode()).await?;
+    file.sync_data().await
+}
+
 async fn free_slot(r: &Recovery<'_>, slot: u16, is_whole: bool) -> Result<()> {
     let path = r.segments.path(slot);
     // A file of another length was never finished, or belongs to a larger cache than this one.
@@ -160,113 +160,6 @@ async fn free_slot(r: &Recovery<'_>, slot: u16, is_whole: bool) -> Result<()> {
         r.segments.set_absent(slot);
     }
     Ok(())
-}
-
-async fn examine_all(r: &Recovery<'_>, slots: &[u16]) -> Result<Vec<Examined>> {
-    let mut tasks = JoinSet::new();
-    let mut examined = Vec::with_capacity(slots.len());
-    for &slot in slots {
-        if tasks.len() >= PARALLEL {
-            examined.extend(joined(&mut tasks).await?);
-        }
-        let (backend, manifest, dir) = (r.backend.clone(), r.manifest, r.dir.clone());
-        let lock_wait = r.lock_wait;
-        tasks.spawn(async move { examine(&*backend, dir, &manifest, slot, lock_wait).await });
-    }
-    while let Some(one) = joined(&mut tasks).await? {
-        examined.push(one);
-    }
-    Ok(examined)
-}
-
-async fn joined(tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
-    match tasks.join_next().await {
-        None => Ok(None),
-        Some(Ok(one)) => one.map(Some),
-        Some(Err(e)) => Err(Error::io("recover from", "a segment")(io::Error::other(e))),
-    }
-}
-
-/// Looks at one file.
-async fn examine(
-    backend: &dyn Backend,
-    dir: PathBuf,
-    manifest: &Manifest,
-    slot: u16,
-    lock_wait: Duration,
-) -> Result<Examined> {
-    let path = dir.join(segment_name(slot));
-    let failed = |e| Error::io("read", &path)(e);
-    let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
-    let len = file.len().await.map_err(failed)?;
-    let is_whole = len == manifest.segment_len_bytes;
-    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
-    let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
-    let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
-    let header = match SegmentHeader::decode(&head) {
-        Ok(header) => header,
-        Err(defect) => {
-            if head.iter().any(|&b| b != 0) {
-                report.note(format!("{}: {defect}; its records are dropped", segment_name(slot)));
-                report.dropped_damaged += 1;
-            }
-            return Ok(one(file, State::Free { id: None, is_whole }, report));
-        }
-    };
-    if header.directory_id != manifest.directory_id {
-        let note = format!("{} belongs to another directory; it is left alone", segment_name(slot));
-        return Ok(one(file, State::Foreign(note), report));
-    }
-    if header.stream == FREE_STREAM {
-        return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
-    }
-    let footer = scan::read_footer(&*file, header.id, manifest.segment_len_bytes).await.map_err(failed)?;
-    match footer {
-        Ok(footer) => {
-            report.segments_by_footer += 1;
-            report.bytes_read += footer.bytes_read;
-            report.records += footer.rows.len() as u64;
-            let state = State::Used { id: header.id, rows: footer.rows, newest: footer.trailer.newest, unsealed: None };
-            Ok(one(file, state, report))
-        }
-        Err(defect) => {
-            // Whoever wrote it may be dead, and its writes still land (trap 7).
-            let writer = lock_writable(backend, &path, lock_wait).await?;
-            let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
-            let end = len.min(manifest.segment_len_bytes);
-            let scope = Scope { segment: header.id, end, seed: &manifest.seed, resync };
-            let mut scanned = scan::scan(&*file, scope).await.map_err(failed)?;
-            report.segments_scanned += 1;
-            report.bytes_read += scanned.bytes_read;
-            report.records += scanned.rows.len() as u64;
-            report.torn_bytes += scanned.torn_bytes;
-            report.dropped_damaged += scanned.damage.len() as u64;
-            for damage in &scanned.damage {
-                report.note(format!("{} at {}: {}", segment_name(slot), damage.offset, damage.defect));
-            }
-            let last = scanned.rows.iter().map(|row| row.sequence).max().unwrap_or_default();
-            let doubt_below = if scanned.hides_keys { last } else { Sequence(0) };
-            let rows = std::mem::take(&mut scanned.rows);
-            if rows.is_empty() {
-                return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
-            }
-            let state = State::Used { id: header.id, rows, newest: scanned.newest, unsealed: Some(scanned.synced) };
-            Ok(Examined { doubt_below, ..one(writer, state, report) })
-        }
-    }
-}
-
-async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {
-    let mode = OpenMode::ReadWrite { direct: false };
-    let file = backend.open(path, mode).await.map_err(Error::io("open", path))?;
-    let until = tokio::time::Instant::now() + wait;
-    while !file.try_lock().map_err(Error::io("lock", path))? {
-        if tokio::time::Instant::now() >= until {
-            return Err(Error::Locked { path: path.into() });
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(file)
 }
 
 /// Publishes all rows, then takes out what is not to be served, then seals what was scanned.
