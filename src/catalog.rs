@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
+use crate::backend::{Backend, BufferPool, DirEntry, DiskFile, OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
 use crate::format::file_name::{LOCK, MANIFEST, MANIFEST_TMP, parse_segment_name};
 use crate::format::manifest::{self, Manifest, ManifestDefect};
@@ -38,31 +38,46 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
         Err(e) => return Err(Error::io("open", dir)(e)),
     };
     check_owner(dir)?;
-    let has = |name: &str| names.iter().any(|n| n.name == name);
-    let slots: Vec<u16> = names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
-    if has(MANIFEST) {
-        // A newer format is refused before anything is touched, the lock file included.
-        read_manifest(backend, dir).await?;
-    } else if names.iter().any(|n| n.name != LOCK && n.name != MANIFEST_TMP) {
-        let why = if slots.is_empty() { "it holds other files" } else { "its MANIFEST is missing" };
-        return Err(Error::NotACache { path: dir.into(), why: why.into() });
-    }
-    let lock = lock(backend, dir, has(LOCK)).await?;
-    let created = !has(MANIFEST);
-    let manifest = if created {
-        let manifest = fresh()?;
-        write_manifest(backend, dir, &manifest).await.map_err(Error::io("write the manifest of", dir))?;
-        manifest
-    } else {
-        read_manifest(backend, dir).await?
+    // Refused before anything is touched, the lock file included.
+    find_manifest(backend, dir, &names).await?;
+    let lock = lock(backend, dir, has(&names, LOCK)).await?;
+    // Another opener may have been here before we had the lock: what counts is what is there now.
+    let names = backend.list(dir).await.map_err(Error::io("open", dir))?;
+    let slots = names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
+    let found = find_manifest(backend, dir, &names).await?;
+    let created = found.is_none();
+    let manifest = match found {
+        Some(manifest) => manifest,
+        None => {
+            let manifest = fresh()?;
+            write_manifest(backend, dir, &manifest).await.map_err(Error::io("write the manifest of", dir))?;
+            manifest
+        }
     };
-    if has(MANIFEST_TMP) && !created {
+    if has(&names, MANIFEST_TMP) && !created {
         backend.remove(&dir.join(MANIFEST_TMP)).await.map_err(Error::io("remove", dir.join(MANIFEST_TMP)))?;
     }
     let ours = |n: &std::ffi::OsStr| n == LOCK || n == MANIFEST || n == MANIFEST_TMP;
     let foreign = names.iter().filter(|n| !(ours(&n.name) || n.is_file && parse_segment_name(&n.name).is_some()));
     let foreign = foreign.map(|n| n.name.to_string_lossy().escape_debug().to_string()).collect();
     Ok(Directory { manifest, created, slots, foreign, lock })
+}
+
+fn has(names: &[DirEntry], name: &str) -> bool {
+    names.iter().any(|n| n.name == name)
+}
+
+/// The manifest of a directory with these names; `None` if it is new.
+async fn find_manifest(backend: &dyn Backend, dir: &Path, names: &[DirEntry]) -> Result<Option<Manifest>> {
+    if has(names, MANIFEST) {
+        return read_manifest(backend, dir).await.map(Some);
+    }
+    if names.iter().all(|n| n.name == LOCK || n.name == MANIFEST_TMP) {
+        return Ok(None);
+    }
+    let has_segments = names.iter().any(|n| n.is_file && parse_segment_name(&n.name).is_some());
+    let why = if has_segments { "its MANIFEST is missing" } else { "it holds other files" };
+    Err(Error::NotACache { path: dir.into(), why: why.into() })
 }
 
 /// Makes the directory and its missing parents, names durable.

@@ -1,5 +1,6 @@
 //! What goes in with a value, and what comes out.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::types::{Durability, Millis};
 
 /// What a write asks for besides key and value.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct SetOptions {
     pub(crate) ttl: Option<Duration>,
     pub(crate) metadata: Bytes,
@@ -28,7 +29,7 @@ impl SetOptions {
         self
     }
 
-    /// Opaque bytes kept beside the value, at most 65,535.
+    /// Opaque bytes kept beside the value, at most [`MAX_METADATA_BYTES`](crate::MAX_METADATA_BYTES).
     #[must_use]
     pub fn metadata(mut self, metadata: impl Into<Bytes>) -> Self {
         self.metadata = metadata.into();
@@ -40,6 +41,17 @@ impl SetOptions {
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
+    }
+}
+
+impl fmt::Debug for SetOptions {
+    /// Of the metadata only the length: it is the user's, and does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetOptions")
+            .field("ttl", &self.ttl)
+            .field("metadata_bytes", &self.metadata.len())
+            .field("durability", &self.durability)
+            .finish()
     }
 }
 
@@ -94,7 +106,7 @@ pub enum Source {
 }
 
 /// An entry that was found.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hit {
     pub(crate) value: Bytes,
     pub(crate) metadata: Bytes,
@@ -133,5 +145,18 @@ impl Hit {
     /// Where it was found.
     pub fn source(&self) -> Source {
         self.source
+    }
+}
+
+impl fmt::Debug for Hit {
+    /// Of value and metadata only the lengths: they are the user's, and do not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hit")
+            .field("value_bytes", &self.value.len())
+            .field("metadata_bytes", &self.metadata.len())
+            .field("created", &self.created)
+            .field("expires", &self.expires)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }

@@ -112,7 +112,9 @@ pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReas
 pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryReport, Stats};
-pub use types::{BackendKind, Digest, Durability, Millis, RecordKind, SegmentId, Sequence};
+pub use types::{
+    BackendKind, Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, RecordKind, SegmentId, Sequence,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -27,11 +27,36 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn sub_one(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// The live counters of one cache.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter),* }
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// Files that are open now.
+            pub open_files: Gauge,
+        }
 
         /// The counts of one cache at a moment, since it was opened.
         #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -79,10 +104,20 @@ counters! {
     deletes,
     /// Calls of `clear`.
     clears,
+    /// Times that a write waited for eviction to make room.
+    room_waits,
+    /// Segments that eviction began to empty, each attempt counted.
+    evictions_tried,
+    /// Of these attempts, those that did not free the segment, since the disk failed; they are made again.
+    evictions_failed,
     /// Segments evicted.
     segments_evicted,
     /// Of these, segments in which every entry had expired.
     segments_expired,
+    /// Of these, segments in which nothing was served any more.
+    segments_dead,
+    /// Of these, segments that went because they were the oldest.
+    segments_oldest,
     /// Entries that eviction dropped.
     entries_evicted,
     /// Entries that eviction rewrote.
@@ -139,6 +174,8 @@ pub struct Stats {
     pub used_bytes: u64,
     /// Bytes that the directory may take.
     pub capacity_bytes: u64,
+    /// Files that are open. One that is written to takes two descriptors.
+    pub open_files: u64,
     /// Segment files.
     pub segments: u64,
     /// Of these, free ones.
@@ -149,6 +186,12 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
+    /// Buffers for writing that were made.
+    pub buffers_made: u64,
+    /// Buffers for writing that were used again instead.
+    pub buffers_reused: u64,
+    /// Memory of the buffers that wait to be used again, in bytes.
+    pub buffers_idle_bytes: u64,
 }
 
 impl Stats {

@@ -18,6 +18,12 @@ pub const MAX_METADATA_BYTES: usize = u16::MAX as usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SegmentId(pub u64);
 
+impl SegmentId {
+    /// The largest id that a header may have: 2^62 - 1. No directory lives that long, so a larger one is damage, and
+    /// counting on from this one never wraps around.
+    pub const MAX: SegmentId = SegmentId((1 << 62) - 1);
+}
+
 impl std::fmt::Display for SegmentId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)
@@ -41,6 +47,17 @@ pub struct Digest(pub u64);
 /// A point in time: milliseconds since 1970 (UTC). 48 bits on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 pub struct Millis(pub u64);
+
+impl Millis {
+    /// The latest time that fits the format: 2^48 - 1, in the year 10889.
+    pub const MAX: Millis = Millis((1 << 48) - 1);
+
+    /// The time `ms` milliseconds later, at most [`Millis::MAX`].
+    #[must_use]
+    pub fn after_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms)).min(Self::MAX)
+    }
+}
 
 /// What a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -2,13 +2,14 @@
 //! disk that fills or fails at run time is survived.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
+use esker::format::manifest::Manifest;
 use esker::{Config, DiskCache, Durability, Error, RefuseReason, SetOptions, SetOutcome};
 
 const DIR: &str = "/cache";
@@ -94,6 +95,18 @@ async fn a_newer_format_is_refused() {
     assert!(matches!(error, Error::NewerFormat { found: 9, .. }), "{error}");
 }
 
+/// The format allows segments that the index has no offsets for.
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_longer_than_the_index_reaches_are_refused() {
+    let sim = disk_with_a_cache(5).await;
+    let mut manifest = Manifest::decode(&sim.read_file("/cache/MANIFEST").unwrap()).unwrap();
+    manifest.segment_len_bytes = 128 << 20;
+    sim.write_file("/cache/MANIFEST", manifest.encode()).unwrap();
+    let config = Config { capacity_bytes: 10 << 30, segment_len_bytes: None, ..config() };
+    let error = refused_and_unchanged(&sim, builder(&sim).config(config), "65536 to 67108864").await;
+    assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_in_use_is_refused_until_it_is_closed() {
     let sim = disk_with_a_cache(5).await;
@@ -105,15 +118,47 @@ async fn a_directory_in_use_is_refused_until_it_is_closed() {
     assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
 }
 
+/// The directory cannot be made, or nothing in it opened for writing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_can_only_be_read_is_refused() {
     let sim = Sim::new(6);
-    sim.set_faults(FaultPlan::default().fail(OpKind::CreateDir, When::Always, DiskError::Eio));
+    sim.set_faults(FaultPlan::default().fail(OpKind::CreateDir, When::Always, DiskError::Erofs));
     let error = builder(&sim).open().await.expect_err("must be refused");
     assert!(matches!(&error, Error::Io { path, .. } if path == Path::new(DIR)), "{error}");
-    let text =
-        Error::Io { op: "create", path: DIR.into(), source: io::ErrorKind::ReadOnlyFilesystem.into() }.to_string();
+    let text = error.to_string();
     assert!(text.contains(DIR) && text.contains("remount it writable"), "{text}");
+
+    let sim = disk_with_a_cache(6).await;
+    sim.set_faults(FaultPlan::default().fail_on("LOCK", OpKind::Open, When::Always, DiskError::Erofs));
+    let error = refused_and_unchanged(&sim, builder(&sim), "remount it writable").await;
+    assert!(matches!(&error, Error::Io { .. }), "{error}");
+    sim.clear_faults();
+    assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
+}
+
+/// Only root may give a directory away, so only root can run this.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_someone_else_is_refused_and_left_alone() {
+    const SOMEONE: u32 = 12_345;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cache");
+    let open = || DiskCache::builder(&path).config(config()).open();
+    open().await.unwrap().close().await.unwrap();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a directory to someone else");
+        return;
+    }
+    std::os::unix::fs::chown(&path, Some(SOMEONE), None).unwrap();
+    let names = || std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    let before = names();
+    let error = open().await.expect_err("must be refused");
+    assert!(matches!(&error, Error::NotOwned { owner: SOMEONE, us: 0, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("run as that user"), "{text}");
+    assert_eq!(names(), before);
+    std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    open().await.unwrap().close().await.unwrap();
 }
 
 /// A file where the directory should be, on the real file system.
@@ -222,6 +267,21 @@ async fn a_disk_that_fails_at_run_time_is_lived_with() {
         recovers(&cache).await;
         assert!(is_served(&cache, "k").await);
     }
+}
+
+/// A segment that was half made and cannot be removed is used once the disk lets it be finished.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_made_segment_that_stays_is_used() {
+    let sim = Sim::new(15);
+    let cache = builder(&sim).open().await.unwrap();
+    let no_removal = FaultPlan::default().fail_on("seg-", OpKind::Remove, When::Always, DiskError::Eio);
+    sim.set_faults(no_removal.clone().fail_on("seg-", OpKind::Allocate, When::Always, DiskError::Eio));
+    let outcome = cache.set("k", "v").await.unwrap();
+    assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::DiskFailed });
+    assert!(sim.read_file("/cache/seg-0000.esk").is_ok(), "it does not stay: the test proves nothing");
+    sim.set_faults(no_removal);
+    recovers(&cache).await;
+    assert_eq!(sim.read_file("/cache/seg-0000.esk").unwrap().len() as u64, SEGMENT_LEN_BYTES);
 }
 
 /// Writes are accepted again within ten seconds, without a restart.

@@ -142,3 +142,24 @@ async fn works_as_a_trait_object_and_clones_share_one_cache() {
     let stats = cache.stats();
     assert_eq!((stats.backend, stats.hits(), stats.misses(), stats.hit_ratio()), (None, 1, 1, 0.5));
 }
+
+/// As on disk, where a time has 48 bits.
+#[tokio::test]
+async fn the_longest_time_to_live_ends_with_the_last_time_that_there_is() {
+    let cache = MemoryCache::new(1 << 20);
+    cache.set_with("a", "v", SetOptions::new().ttl(Duration::MAX)).await.unwrap();
+    let expires_at = cache.get("a").await.unwrap().unwrap().expires_at();
+    assert_eq!(expires_at, Some(std::time::UNIX_EPOCH + Duration::from_millis(Millis::MAX.0)));
+}
+
+/// What a user keeps in a cache does not get into a log by `{:?}`.
+#[tokio::test]
+async fn what_is_printed_tells_lengths_and_no_contents() {
+    let cache = MemoryCache::new(1 << 20);
+    let options = SetOptions::new().metadata("SECRET");
+    let printed = format!("{options:?}");
+    cache.set_with("a", "a SECRET value", options).await.unwrap();
+    let printed = printed + &format!("{:?}", cache.get("a").await.unwrap().unwrap());
+    assert!(printed.contains("value_bytes: 14") && printed.contains("metadata_bytes: 6"), "{printed}");
+    assert!(!printed.contains("SECRET"), "{printed}");
+}

@@ -16,16 +16,31 @@ use crate::types::BackendKind;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A cache, usable as `Arc<dyn Cache>`. Every future is `Send` and safe to drop.
+///
+/// A cache on disk needs a tokio runtime: its futures panic outside of one.
 pub trait Cache: Send + Sync {
-    /// The newest value of `key`, or `None`.
+    /// The newest value of `key`, or `None`. Cancel safe: nothing is changed.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or overlong key, `Closed`.
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>>;
-    /// Stores `value` under `key` with the default options.
+    /// Stores `value` under `key` with the default options. Cancel safe: the write is then either accepted or has not
+    /// begun.
+    ///
+    /// # Errors
+    /// As `get`. A refused write is `Ok(Refused)`.
     fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>>;
-    /// Removes `key`; whether there was an entry.
+    /// Removes `key`; whether there was an entry. Cancel safe: the key is then either removed or not.
+    ///
+    /// # Errors
+    /// As `get`; `WriteFailed` if the removal could not be made durable.
     fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>>;
-    /// Removes every entry.
+    /// Removes every entry. Cancel safe: once polled, they are gone.
+    ///
+    /// # Errors
+    /// `Closed`; `Io` if it could not be made durable.
     fn clear(&self) -> BoxFuture<'_, Result<()>>;
-    /// Statistics now.
+    /// Statistics now. Never waits.
     fn stats(&self) -> Stats;
 }
 
@@ -46,37 +61,54 @@ impl DiskCache {
 
     /// The newest accepted value of exactly this key, or `None` (P1).
     ///
-    /// Cancel safe. What is in the page cache, or not written yet, is answered without leaving the caller's thread.
+    /// Cancel safe: nothing is changed. What is in the page cache, or not written yet, is answered without leaving the
+    /// caller's thread.
     ///
     /// # Errors
     /// `InvalidInput` for an empty or overlong key, `Closed` after `close`. A damaged record or a failed read is a
     /// miss, counted in [`Stats`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
         self.engine.get(key.as_ref()).await
     }
 
     /// Whether [`DiskCache::get`] would find the key now; reads the record to be sure of the key.
     ///
+    /// Cancel safe: nothing is changed.
+    ///
     /// # Errors
     /// As `get`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.engine.peek(key.as_ref()).await?.is_some())
     }
 
     /// Stores a value with the default options. Waits while the write pipeline is full.
     ///
-    /// Cancel safe: the write is then either done or has not begun.
+    /// Cancel safe: the write is then either accepted, or has not begun and an older value stays.
     ///
     /// # Errors
     /// `InvalidInput` for a key or metadata out of limits, `Closed` after `close`. A refused write is `Ok(Refused)`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
         self.set_with(key, value, SetOptions::new()).await
     }
 
     /// Stores a value with options: time to live, metadata, durability.
     ///
+    /// Cancel safe as [`DiskCache::set`] is: an entry that was accepted stays, however durable it is by then.
+    ///
     /// # Errors
     /// As [`DiskCache::set`]; `WriteFailed` if a `Written` or `Synced` write was lost to a failing disk.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn set_with(
         &self,
         key: impl AsRef<[u8]>,
@@ -89,54 +121,85 @@ impl DiskCache {
     /// As [`DiskCache::set`], but `Refused { Busy }` instead of waiting. An older value of the key is then gone too
     /// (P2).
     ///
+    /// Cancel safe as [`DiskCache::set`] is.
+    ///
     /// # Errors
     /// As [`DiskCache::set`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn try_set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
         self.engine.set(key.as_ref(), value.into(), SetOptions::new(), false).await
     }
 
     /// Removes the key, durably once this returns; whether there was an entry.
     ///
-    /// Cancel safe: the key is then either removed or not.
+    /// Cancel safe: the key is then either removed, maybe not durably yet, or not.
     ///
     /// # Errors
     /// `InvalidInput`, `Closed`; `WriteFailed` if the disk failed: the key is gone now, but may return at restart.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.engine.delete(key.as_ref()).await
     }
 
     /// Removes every entry, durably once this returns.
     ///
+    /// Cancel safe: either nothing is removed, or everything, and that is made durable in the background.
+    ///
     /// # Errors
     /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open. It is
     /// tried again in the background; until it succeeds no room is made.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn clear(&self) -> Result<()> {
         self.engine.clear().await
     }
 
     /// Everything accepted before is `Written` once this returns.
     ///
+    /// Cancel safe: everything is still written, only nobody is told when.
+    ///
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk, now or since the last `flush` or `sync`: each loss is told
     /// once, also where a write that waited for its durability told of it. What is lost is gone, and so is any older
     /// value of its key; another call is about the rest.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn flush(&self) -> Result<()> {
         self.engine.flush().await
     }
 
     /// Everything accepted before is `Synced` once this returns.
     ///
+    /// Cancel safe: nothing is lost, but nothing is synced for its sake any more.
+    ///
     /// # Errors
     /// As [`DiskCache::flush`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn sync(&self) -> Result<()> {
         self.engine.sync().await
     }
 
     /// Writes everything out, seals the open segments, stops the background work and unlocks the directory. Later
-    /// calls on any handle give `Closed`. Closing twice does nothing.
+    /// calls on any handle give `Closed`. Closing twice does nothing; a second call at the same time waits for the first.
+    ///
+    /// Cancel safe: a dropped call may have closed a part, and the next one goes on from there.
+    ///
+    /// Not to be cancelled: dropped half way, calls give `Closed`, what was not written may be lost with the last handle,
+    /// and a second `close` does not wait for the first.
     ///
     /// # Errors
     /// As [`DiskCache::flush`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn close(&self) -> Result<()> {
         self.engine.close().await
     }

@@ -1,4 +1,5 @@
-//! A backend around a backend: it counts operations and failures by class, and ends waits that take too long.
+//! A backend around a backend: it counts operations, failures by class and open files, and ends waits that take too
+//! long.
 
 use std::future::Future;
 use std::io;
@@ -61,7 +62,10 @@ impl Backend for Metered {
         let (opening, meter) = (self.inner.open(path, mode), self.meter.clone());
         Box::pin(async move {
             match opening.await {
-                Ok(inner) => Ok(Arc::new(MeteredFile { inner, meter }) as Arc<dyn DiskFile>),
+                Ok(inner) => {
+                    meter.counters.open_files.add_one();
+                    Ok(Arc::new(MeteredFile { inner, meter }) as Arc<dyn DiskFile>)
+                }
                 Err(e) => {
                     // A file that is not there is an answer, not a failure.
                     if e.kind() != io::ErrorKind::NotFound {
@@ -107,6 +111,12 @@ impl Backend for Metered {
 struct MeteredFile {
     inner: Arc<dyn DiskFile>,
     meter: Meter,
+}
+
+impl Drop for MeteredFile {
+    fn drop(&mut self) {
+        self.meter.counters.open_files.sub_one();
+    }
 }
 
 impl DiskFile for MeteredFile {
@@ -244,6 +254,9 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(counters.snapshot(), expected);
+        assert_eq!(counters.open_files.get(), 1, "the one that failed to open is not open");
+        drop(file);
+        assert_eq!(counters.open_files.get(), 0);
         Ok(())
     }
 

@@ -19,8 +19,8 @@ impl Engine {
             memory.clear();
         }
         self.counters.clears.add_one();
-        let written = self.log.write_cleared().await;
+        // Before anything is waited for: the upkeep writes what a dropped call leaves unwritten.
         self.log.upkeep.notify_one();
-        written.map_err(Error::io("write the manifest of", self.segments.dir()))
+        self.log.write_cleared().await.map_err(Error::io("write the manifest of", self.segments.dir()))
     }
 }

@@ -64,6 +64,8 @@ impl Engine {
                 Err(_) if self.index.lookup(digest).map(|f| f.location) != Some(location) => {}
                 Err(Failure::Gone) => {}
                 Err(Failure::Io(segment, error)) => {
+                    // A close takes the files away.
+                    self.check_open()?;
                     tracing::warn!(path = %segment.path.display(), %error, "cannot read a segment");
                     return missed(&self.counters.misses_io);
                 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::backend::descriptors::Reserved;
 use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
@@ -48,9 +49,12 @@ pub struct Engine {
     seed: [u8; 16],
     report: RecoveryReport,
     closed: AtomicBool,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The background work; held by whoever closes.
+    tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     /// The directory's lock, until closed.
     lock: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// What it may open, until closed.
+    descriptors: Mutex<Option<Reserved>>,
 }
 
 impl Engine {
@@ -66,18 +70,22 @@ impl Engine {
         self.log.settle(Durability::Synced).await
     }
 
-    /// Seals, stops, unlocks.
+    /// Seals, stops, unlocks. Whoever calls it a second time waits for the first, or goes on where a dropped call ended.
     pub async fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::SeqCst) {
+        self.closed.store(true, Ordering::SeqCst);
+        let mut tasks = self.tasks.lock().await;
+        if self.lock.lock().is_none() {
             return Ok(());
         }
         let closed = self.log.close().await;
         self.log.stop();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
+        while let Some(task) = tasks.last_mut() {
             let _ = task.await;
+            tasks.pop();
         }
+        self.segments.close_files();
         *self.lock.lock() = None;
+        *self.descriptors.lock() = None;
         closed
     }
 
@@ -86,6 +94,7 @@ impl Engine {
         let census = self.segments.census();
         let files_bytes = census.files * self.segments.segment_len_bytes();
         let live_bytes = self.segments.live_bytes();
+        let (buffers_made, buffers_reused) = self.log.pool.made_and_reused();
         Stats {
             counts: self.counters.snapshot(),
             backend: Some(self.backend.kind()),
@@ -94,11 +103,15 @@ impl Engine {
             dead_bytes: files_bytes.saturating_sub(live_bytes),
             used_bytes: files_bytes + DIRECTORY_OVERHEAD_BYTES,
             capacity_bytes: self.config.capacity_bytes,
+            open_files: self.counters.open_files.get(),
             segments: census.files,
             segments_free: census.free,
             index_bytes: self.index.allocated_bytes(),
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
             dirty_bytes: self.log.dirty_bytes(),
+            buffers_made,
+            buffers_reused,
+            buffers_idle_bytes: self.log.pool.idle_bytes() as u64,
         }
     }
 

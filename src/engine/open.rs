@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{Engine, Parts, absolute};
+use crate::backend::descriptors::{self, Reserved, Shortage};
 use crate::backend::metered::Metered;
 use crate::backend::{Backend, probe};
 use crate::catalog::{self, Directory};
 use crate::clock::SteadyClock;
-use crate::config::Config;
+use crate::config::{Config, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES};
 use crate::error::{Error, Result};
 use crate::evict::Evictor;
 use crate::format::manifest::Manifest;
@@ -22,7 +23,11 @@ use crate::memory::HotTier;
 use crate::recover::{self, Recovery};
 use crate::segment::{SegmentSet, Stream};
 use crate::stats::{Counters, RecoveryReport};
-use crate::types::Sequence;
+use crate::types::{BackendKind, Sequence};
+
+/// Descriptors besides one for each sealed segment: the second one of the open segments, of those that are sealed or
+/// freed at the moment (or examined at the start), manifest, lock, directory and rings.
+const BESIDE_SEALED: u64 = 64;
 
 impl Engine {
     /// Opens a cache. See `Builder::open`.
@@ -38,12 +43,18 @@ impl Engine {
         let timeout = Duration::from_millis(config.io_timeout_ms);
         let backend: Arc<dyn Backend> = Arc::new(Metered::new(inner, counters.clone(), timeout));
         let clock = Arc::new(SteadyClock::new(parts.clock));
-        let fresh = || new_manifest(&config, parts.seed, &clock);
+        let kind = backend.kind();
+        let fresh = || {
+            // Before the manifest fixes the length of the segments for ever.
+            reserve_descriptors(&config, kind, config.chosen_segment_len_bytes(), 0)?;
+            new_manifest(&config, parts.seed, &clock)
+        };
         let directory = catalog::open(&*backend, &dir, fresh).await?;
         let segment_len_bytes = check_segment_len(&config, &dir, &directory.manifest)?;
 
         let existing = directory.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
         let limit = config.max_segments(segment_len_bytes);
+        let descriptors = reserve_descriptors(&config, kind, segment_len_bytes, existing as u64)?;
         // Which digests share a slot must not change, or what one covers could come back.
         let index = Arc::new(Index::new(directory.manifest.index_shards as usize));
         let segments = Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing));
@@ -52,11 +63,11 @@ impl Engine {
             report.note(format!("{name} is not ours; it is left alone"));
         }
         let recovery = Recovery {
-            backend: &backend,
+            backend: backend.clone(),
             dir,
             manifest: directory.manifest,
-            index: &index,
-            segments: &segments,
+            index: index.clone(),
+            segments: segments.clone(),
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
         };
@@ -86,8 +97,9 @@ impl Engine {
             counters,
             report,
             closed: AtomicBool::new(false),
-            tasks: Mutex::default(),
+            tasks: tokio::sync::Mutex::default(),
             lock: Mutex::new(None),
+            descriptors: Mutex::new(Some(descriptors)),
         };
         engine.start(&directory).await?;
         Ok(Arc::new(engine))
@@ -100,7 +112,7 @@ impl Engine {
         let evictor = Arc::new(Evictor::new(self.log.clone(), self.seed));
         let shrunk = evictor.shrink().await;
         tasks.push(tokio::spawn(evictor.run()));
-        *self.tasks.lock() = tasks;
+        *self.tasks.lock().await = tasks;
         shrunk
     }
 }
@@ -121,11 +133,35 @@ fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) ->
     })
 }
 
+/// Reserves the descriptors that a full cache needs: running out of them later would fail writes, and what else the
+/// process does.
+fn reserve_descriptors(config: &Config, kind: BackendKind, segment_len_bytes: u64, existing: u64) -> Result<Reserved> {
+    if kind == BackendKind::Sim {
+        return Ok(Reserved::default());
+    }
+    let segments = config.max_segments(segment_len_bytes).max(existing);
+    descriptors::reserve(segments + BESIDE_SEALED).map_err(|Shortage { needed, limit }| {
+        Error::InvalidConfig(format!(
+            "capacity_bytes is {}: with its {segments} segments of {segment_len_bytes} bytes the process needs {needed} open \
+             files, and may have {limit}; allow more (`ulimit -n {needed}`, `LimitNOFILE={needed}`), or take a longer \
+             segment_len_bytes in a new directory",
+            config.capacity_bytes
+        ))
+    })
+}
+
 fn check_segment_len(config: &Config, dir: &Path, manifest: &Manifest) -> Result<u64> {
     let has = manifest.segment_len_bytes;
     if let Some(asked) = config.segment_len_bytes.filter(|&asked| asked != has) {
         return Err(Error::InvalidConfig(format!(
             "segment_len_bytes is {asked}, but {} has segments of {has} bytes; leave it out, or start a new directory",
+            dir.display()
+        )));
+    }
+    if !(MIN_SEGMENT_LEN_BYTES..=MAX_SEGMENT_LEN_BYTES).contains(&has) {
+        return Err(Error::InvalidConfig(format!(
+            "{} has segments of {has} bytes, this build opens {MIN_SEGMENT_LEN_BYTES} to {MAX_SEGMENT_LEN_BYTES}; \
+             choose another directory",
             dir.display()
         )));
     }

@@ -8,10 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::record;
 use crate::log::{Appended, Entry, Order};
 use crate::segment::Stream;
-use crate::types::{Digest, MAX_METADATA_BYTES, Millis, RecordKind};
-
-/// Times are 48 bits on disk.
-const MAX_MILLIS: u64 = (1 << 48) - 1;
+use crate::types::{Digest, MAX_METADATA_BYTES, RecordKind};
 
 impl Engine {
     /// Stores a value; waits for room if `wait`.
@@ -39,7 +36,7 @@ impl Engine {
             value: &value,
             value_crc: record::value_crc(&options.metadata, &value),
             created,
-            expires: ttl_ms.map(|ttl| Millis(created.0.saturating_add(ttl).min(MAX_MILLIS))),
+            expires: ttl_ms.map(|ttl| created.after_ms(ttl)),
         };
         let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(ticket, _)) => ticket,

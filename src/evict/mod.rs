@@ -77,7 +77,12 @@ impl Evictor {
     /// `Closed`.
     pub async fn evict(&self, count: usize) -> Result<usize> {
         self.log.set_evicting(true);
+        let counters = &self.log.counters;
+        // Nobody else evicts.
+        let unfreed = || counters.evictions_tried.get() - counters.segments_evicted.get();
+        let before = unfreed();
         let evicted = self.evict_and_free(count).await;
+        counters.evictions_failed.add(unfreed() - before);
         self.log.set_evicting(!self.unfreed.lock().is_empty());
         evicted
     }
@@ -97,6 +102,7 @@ impl Evictor {
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
+            self.log.counters.evictions_tried.add_one();
             match self.rows(&victim).await {
                 Ok(rows) => {
                     self.unfreed.lock().insert(victim.id);
@@ -173,7 +179,7 @@ impl Evictor {
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
         if let Ok(footer) = scan::read_footer(&*file, victim.id, end).await? {
-            return Ok(footer.rows);
+            return Ok(footer.rows().collect());
         }
         let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
         let scanned = scan::scan(&*file, scope).await?;
@@ -277,8 +283,10 @@ async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
     }
     log.segments.retire(victim.slot);
     log.counters.segments_evicted.add_one();
-    if reason == Reason::Expired {
-        log.counters.segments_expired.add_one();
+    match reason {
+        Reason::Expired => log.counters.segments_expired.add_one(),
+        Reason::Dead => log.counters.segments_dead.add_one(),
+        Reason::Oldest => log.counters.segments_oldest.add_one(),
     }
     if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
         let _ = log.backend.sync_dir(log.segments.dir()).await;
@@ -313,14 +321,10 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
     // The trailer goes too: it stands in for a header that is damaged.
-    let zeros = WriteBuf::new(
-        Arc::new(log.pool.take(len).map(|mut zeros| {
-            zeros.fill(0);
-            zeros
-        })?),
-        len,
-    );
-    exact::write_all_at(&*file, header.segment_len_bytes - BLOCK_BYTES, zeros).await?;
+    let mut zeros = log.pool.take(len)?;
+    zeros[..len].fill(0);
+    let last_block = header.segment_len_bytes - BLOCK_BYTES;
+    exact::write_all_at(&*file, last_block, WriteBuf::new(Arc::new(zeros), len)).await?;
     exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
     log.counters.bytes_written.add(DATA_START + BLOCK_BYTES);
     file.sync_data().await

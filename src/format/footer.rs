@@ -236,19 +236,17 @@ pub fn decode_any_trailer(last64: &[u8], segment_len_bytes: u64) -> Result<Trail
     decode_trailer(bytes, SegmentId(uint::<8>(bytes, 8)), segment_len_bytes)
 }
 
-/// Decodes the rows that a trailer announces from the bytes at its `rows_offset`; what follows the rows is ignored.
-/// Each row then lies between the segment header and `data_end`, behind the row before it.
+/// Checks the rows that a trailer announces, in the bytes at its `rows_offset`; what follows the rows is ignored.
+/// Returns the bytes of the rows: each lies between the segment header and `data_end`, behind the row before it.
 ///
 /// # Errors
 /// `Truncated` if `bytes` do not hold all rows, then `Crc`, then `Bounds`.
-pub fn decode_rows(bytes: &[u8], trailer: &Trailer) -> Result<Vec<Row>, FooterDefect> {
+pub fn check_rows<'a>(bytes: &'a [u8], trailer: &Trailer) -> Result<&'a [u8], FooterDefect> {
     let len = (trailer.rows as usize).checked_mul(ROW_BYTES).ok_or(FooterDefect::Truncated)?;
     let bytes = bytes.get(..len).ok_or(FooterDefect::Truncated)?;
     if checksum::crc(&[bytes]) != trailer.rows_crc {
         return Err(FooterDefect::Crc);
     }
-    // As many as there are bytes, so what is allocated is bounded by what was read.
-    let mut rows = Vec::with_capacity(bytes.len() / ROW_BYTES);
     let mut free_from = DATA_START;
     for chunk in bytes.as_chunks::<ROW_BYTES>().0 {
         let row = Row::decode(chunk).ok_or(FooterDefect::Bounds)?;
@@ -258,7 +256,19 @@ pub fn decode_rows(bytes: &[u8], trailer: &Trailer) -> Result<Vec<Row>, FooterDe
             return Err(FooterDefect::Bounds);
         }
         free_from = end;
-        rows.push(row);
     }
-    Ok(rows)
+    Ok(bytes)
+}
+
+/// The rows in bytes that [`check_rows`] returned.
+pub fn rows(checked: &[u8]) -> impl Iterator<Item = Row> + Clone + '_ {
+    checked.as_chunks::<ROW_BYTES>().0.iter().filter_map(Row::decode)
+}
+
+/// Both steps at once.
+///
+/// # Errors
+/// As [`check_rows`].
+pub fn decode_rows(bytes: &[u8], trailer: &Trailer) -> Result<Vec<Row>, FooterDefect> {
+    check_rows(bytes, trailer).map(|checked| rows(checked).collect())
 }

@@ -32,6 +32,9 @@
 //! | 72 | 180 | zero |
 //! | 252 | 4 | CRC over bytes 0 to 251 |
 //!
+//! This build makes and opens directories with segments of 64 KiB to 64 MiB: the slots of its index have 22 bits for an
+//! offset, in units of 16 bytes. It refuses others by name, and only looks into them (`segdump`).
+//!
 //! **Version rule.** Magic and version keep their places in every version to come, and are read before anything else.
 //! A manifest with a greater version is refused by name and the directory left alone. Only the manifest refuses a
 //! directory: a segment header or a record with a version, a kind or a flag that version 1 does not know counts as
@@ -56,7 +59,7 @@
 //! | 0 | 8 | magic `ESKRSEG\0` |
 //! | 8 | 4 | format version: 1 |
 //! | 12 | 4 | zero |
-//! | 16 | 8 | segment id, never used twice in a directory |
+//! | 16 | 8 | segment id, never used twice in a directory; below 2^62 |
 //! | 24 | 8 | segment length in bytes, as in the manifest |
 //! | 32 | 6 | created |
 //! | 38 | 2 | zero |

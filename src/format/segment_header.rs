@@ -96,6 +96,7 @@ impl SegmentHeader {
         let reserved = [(12, 16), (38, 40), (41, 44), (52, CRC_AT)];
         let is_plain = reserved.iter().all(|(from, to)| is_zero(bytes, *from, *to));
         if is_plain
+            && header.id <= SegmentId::MAX
             && (header.stream <= MAX_STREAM || header.stream == FREE_STREAM)
             && is_segment_len(header.segment_len_bytes)
         {

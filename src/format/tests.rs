@@ -354,6 +354,9 @@ fn an_undamaged_impossible_value_is_refused() {
         assert_eq!(SegmentHeader::decode(&sealed(good.clone(), at, byte)), Err(HeaderDefect::Meaning), "byte {at}");
     }
     assert_eq!(SegmentHeader::decode(&good[..63]), Err(HeaderDefect::Truncated));
+    let with_id = |id| SegmentHeader::decode(&SegmentHeader { id: SegmentId(id), ..segment_header() }.encode());
+    assert_eq!(with_id((1 << 62) - 1).map(|h| h.id), Ok(SegmentId::MAX));
+    assert_eq!([with_id(1 << 62), with_id(u64::MAX)], [Err(HeaderDefect::Meaning); 2]);
     let good = manifest().encode().to_vec();
     for (at, byte) in [(12, 1), (54, 1), (62, 1), (72, 1), (251, 1), (24, 1), (31, 1), (26, 0)] {
         assert_eq!(Manifest::decode(&sealed(good.clone(), at, byte)), Err(ManifestDefect::Meaning), "byte {at}");

@@ -10,6 +10,7 @@
 //! the hash range grow by the factor 2^(1/128): they double one after the other, and the index as a whole stays near 20
 //! bytes an entry at every count.
 
+pub mod load;
 mod slot;
 mod table;
 #[cfg(test)]
@@ -27,6 +28,9 @@ use table::Table;
 const TABLES: usize = 128;
 /// Bits of the digest that choose shard and sub-table: those that the slot does not keep.
 const ROUTE_BITS: u32 = u64::BITS - HASH_BITS;
+/// Parts of a shard's range in the table that finds the sub-table.
+const PARTS: usize = 256;
+const PART_SHIFT: u32 = ROUTE_BITS - PARTS.ilog2();
 /// Most shards; more would be overhead only.
 const MAX_SHARDS: usize = 1024;
 
@@ -66,8 +70,11 @@ pub enum Change {
 /// The index. Every operation on one digest is atomic; none blocks for longer than the resize of one sub-table.
 pub struct Index {
     shards: Box<[Shard]>,
-    /// Where sub-table i + 1 begins within a shard's range of 2^28.
-    bounds: [u64; TABLES - 1],
+    /// Where each sub-table ends within a shard's range of 2^28.
+    ends: [u32; TABLES],
+    /// The sub-table that each of 256 equal parts of that range begins in. None is as narrow as such a part, so the one
+    /// searched for is this or the next.
+    first: [u8; PARTS],
 }
 
 struct Shard {
@@ -99,10 +106,13 @@ impl Index {
     /// nearest).
     pub fn new(shards: usize) -> Self {
         // The shares of the first i sub-tables sum to 2^(i/128) - 1.
-        let bound = |i: usize| ((2f64.powf((i + 1) as f64 / TABLES as f64) - 1.0) * (1u64 << ROUTE_BITS) as f64) as u64;
+        let end = |i: usize| ((2f64.powf((i + 1) as f64 / TABLES as f64) - 1.0) * (1u64 << ROUTE_BITS) as f64) as u32;
+        let ends: [u32; TABLES] = std::array::from_fn(end);
+        let first = |part: usize| ends.partition_point(|end| *end <= (part as u32) << PART_SHIFT) as u8;
         Self {
             shards: (0..shards.clamp(1, MAX_SHARDS)).map(|_| Shard::new()).collect(),
-            bounds: std::array::from_fn(bound),
+            ends,
+            first: std::array::from_fn(first),
         }
     }
 
@@ -156,10 +166,7 @@ impl Index {
         for shard in &self.shards {
             let mut tables = shard.tables.lock();
             tables.iter_mut().for_each(|table| table.retain(&mut keep));
-            let len: usize = tables.iter().map(Table::len).sum();
-            let heap_bytes: usize = tables.iter().map(Table::heap_bytes).sum();
-            shard.len.store(len as u64, Ordering::Relaxed);
-            shard.heap_bytes.store(heap_bytes as u64, Ordering::Relaxed);
+            shard.recount(&tables);
         }
     }
 
@@ -191,10 +198,11 @@ impl Index {
     /// leaves; the hash from the low bits, which neither of them sees.
     fn route(&self, d: Digest) -> Route {
         let scaled = (d.0 >> HASH_BITS) * self.shards.len() as u64;
-        let rest = scaled & ((1 << ROUTE_BITS) - 1);
+        let rest = (scaled & ((1 << ROUTE_BITS) - 1)) as u32;
+        let table = usize::from(self.first[(rest >> PART_SHIFT) as usize]);
         Route {
             shard: (scaled >> ROUTE_BITS) as usize,
-            table: self.bounds.partition_point(|bound| *bound <= rest),
+            table: table + usize::from(self.ends[table] <= rest),
             hash: d.0 & ((1 << HASH_BITS) - 1),
         }
     }
@@ -213,6 +221,14 @@ impl Shard {
             len: AtomicU64::new(0),
             heap_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// Brings the counts up to date after a change of all tables.
+    fn recount(&self, tables: &[Table; TABLES]) {
+        let len: usize = tables.iter().map(Table::len).sum();
+        let heap_bytes: usize = tables.iter().map(Table::heap_bytes).sum();
+        self.len.store(len as u64, Ordering::Relaxed);
+        self.heap_bytes.store(heap_bytes as u64, Ordering::Relaxed);
     }
 }
 

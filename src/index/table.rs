@@ -22,7 +22,7 @@ const SMALL_BUCKETS: usize = 16;
 pub(super) struct Table(HashTable<Slot>);
 
 /// What hashbrown works on: it takes the bucket from the low bits and the tag from the top 7.
-fn spread(hash: u64) -> u64 {
+pub(super) fn spread(hash: u64) -> u64 {
     hash | hash << (u64::BITS - HASH_BITS)
 }
 
@@ -31,6 +31,15 @@ fn rehash(slot: &Slot) -> u64 {
 }
 
 impl Table {
+    /// A table of these slots, no two of the same hash.
+    pub(super) fn of(slots: &[Slot]) -> Self {
+        let mut table = HashTable::with_capacity(slots.len());
+        for slot in slots {
+            table.insert_unique(rehash(slot), *slot, rehash);
+        }
+        Self(table)
+    }
+
     pub(super) fn find(&self, hash: u64) -> Option<&Slot> {
         self.0.find(spread(hash), |slot| slot.hash() == hash)
     }

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use super::load::{Candidate, Claim};
 use super::*;
+use crate::types::Sequence;
 
 fn at(n: u32) -> Location {
     Location { slot: n as u16, offset_units: n & 0x3f_ffff, class: (n % 2048) as u16 }
@@ -264,4 +266,59 @@ fn concurrent_updates_and_comparisons_lose_nothing() {
     index.for_each(|_| seen += 1);
     assert_eq!(seen, index.len());
     assert_eq!(seen, KEYS + 4 * u64::from(ROUNDS.div_ceil(3)));
+}
+
+/// A judge with a floor, which lets in what can be served.
+struct All;
+
+impl load::Judge for All {
+    fn accepts(&mut self, found: &Candidate) -> bool {
+        found.sequence() > Sequence(3)
+    }
+
+    fn is_newer(&mut self, a: &Candidate, b: &Candidate) -> bool {
+        a.rank() > b.rank()
+    }
+
+    fn enters(&mut self, newest: &Candidate, _older: bool) -> bool {
+        newest.claim() == Claim::Serve
+    }
+}
+
+proptest! {
+    #[test]
+    fn loading_gives_what_the_newest_records_say(
+        shards in prop::sample::select(vec![1usize, 3, 32]),
+        found in prop::collection::vec((few_digests(), 0u64..1 << 40, any::<bool>()), 0..300),
+        parts in 1usize..4,
+    ) {
+        let index = Index::new(shards);
+        let candidate = |&(d, n, covers): &(Digest, u64, bool)| {
+            let claim = if covers { Claim::Cover } else { Claim::Serve };
+            Candidate::new(d, Sequence(n), claim, at(n as u32))
+        };
+        let found: Vec<_> = found.into_iter().map(|(d, n, covers)| (d, n % 64, covers)).collect();
+        let batches: Vec<_> =
+            found.chunks(found.len() / parts + 1).map(|some| index.batch(|| some.iter().map(candidate))).collect();
+        let mut loader = index.loader(&batches);
+        (0..shards).for_each(|shard| loader.load(shard, &mut All));
+
+        let mut model: HashMap<Route, Vec<(u64, bool)>> = HashMap::new();
+        for &(d, n, covers) in found.iter().filter(|(_, n, _)| *n > 3) {
+            model.entry(index.route(d)).or_default().push((n, covers));
+        }
+        let mut entries = 0;
+        for (d, ..) in &found {
+            let expected = model.get(&index.route(*d)).and_then(|all| {
+                let (n, covers) = all.iter().max()?;
+                let location = at(*n as u32);
+                (!covers).then_some(Found { location, hits: 0, older: all.len() > 1 })
+            });
+            prop_assert_eq!(index.lookup(*d), expected);
+        }
+        for all in model.values() {
+            entries += u64::from(!all.iter().max().unwrap().1);
+        }
+        prop_assert_eq!(index.len(), entries);
+    }
 }

@@ -1,5 +1,7 @@
 //! Appending one record.
 
+use std::sync::Arc;
+
 use tokio::sync::TryAcquireError;
 
 use super::{Log, Ticket};
@@ -88,7 +90,7 @@ impl Log {
     /// # Errors
     /// `Closed`.
     pub async fn append(
-        &self,
+        self: &Arc<Self>,
         stream: Stream,
         entry: &Entry<'_>,
         order: Order,

@@ -49,7 +49,7 @@ const WANT_SYNCED: u8 = 2;
 struct StreamLog {
     active: Mutex<Option<Arc<Segment>>>,
     /// Held while the open segment is replaced.
-    rotating: tokio::sync::Mutex<()>,
+    rotating: Arc<tokio::sync::Mutex<()>>,
     /// Segments with bytes to write, oldest first; the last may be the open one.
     pending: Mutex<VecDeque<Arc<Segment>>>,
     /// Wakes the writer task.
@@ -116,7 +116,7 @@ impl Log {
         let budget = budget.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let stream = || StreamLog {
             active: Mutex::new(None),
-            rotating: tokio::sync::Mutex::new(()),
+            rotating: Arc::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
             progress: Notify::new(),
@@ -198,7 +198,7 @@ impl Log {
     ///
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk, now or since it was last asked; said once.
-    pub async fn settle(&self, durability: Durability) -> Result<()> {
+    pub async fn settle(self: &Arc<Self>, durability: Durability) -> Result<()> {
         if !self.closing.load(Ordering::SeqCst) {
             self.pay_all_owed().await?;
         }
@@ -238,8 +238,11 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::settle`].
-    pub async fn close(&self) -> Result<()> {
-        self.pay_all_owed().await?;
+    pub async fn close(self: &Arc<Self>) -> Result<()> {
+        // Nothing is appended any more once a close has come further than this, even if it was dropped there.
+        if !self.closing.load(Ordering::SeqCst) {
+            self.pay_all_owed().await?;
+        }
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
         let settled = self.settle(Durability::Synced).await;
@@ -282,7 +285,7 @@ impl Log {
 
     /// Pays all markers that are owed. The upkeep may be about to make the room for them; where the disk fails, it is
     /// not waited for longer.
-    async fn pay_all_owed(&self) -> Result<()> {
+    async fn pay_all_owed(self: &Arc<Self>) -> Result<()> {
         for _ in 0..PAY_ATTEMPTS {
             self.pay_owed().await?;
             if !self.owes() {
@@ -298,7 +301,7 @@ impl Log {
     ///
     /// # Errors
     /// `Closed`.
-    pub async fn pay_owed(&self) -> Result<()> {
+    pub async fn pay_owed(self: &Arc<Self>) -> Result<()> {
         loop {
             let first = self.owed.lock().first_key_value().map(|(sequence, digest)| (*sequence, *digest));
             let Some((sequence, digest)) = first else { return Ok(()) };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Log;
 use crate::backend::{DiskFile, OpenMode};
 use crate::entry::RefuseReason;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::segment_header::{DATA_START, SegmentHeader};
 use crate::segment::set::Taken;
 use crate::segment::{Segment, Stream, Tail};
@@ -18,19 +18,29 @@ use crate::segment::{Segment, Stream, Tail};
 /// How long writes are refused after the disk failed, before it is tried again.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// What came of beginning a segment.
+enum Begun {
+    /// The stream has an open segment.
+    Open,
+    /// No segment, and no hope for one now.
+    Refused(RefuseReason),
+    /// The disk is full: to be tried again with what eviction frees.
+    Again,
+}
+
 impl Log {
     /// Opens a fresh segment for a stream, unless another task just did. Waits for eviction to make room, if `wait`.
     pub(super) async fn rotate(
-        &self,
+        self: &Arc<Self>,
         stream: Stream,
         len_bytes: u64,
         wait: bool,
     ) -> Result<std::result::Result<(), RefuseReason>> {
         let log = self.stream(stream);
-        let _rotating = match log.rotating.try_lock() {
+        let mut rotating = match log.rotating.clone().try_lock_owned() {
             Ok(guard) => guard,
             Err(_) if !wait => return Ok(Err(RefuseReason::Busy)),
-            Err(_) => log.rotating.lock().await,
+            Err(_) => log.rotating.clone().lock_owned().await,
         };
         if log.active.lock().as_ref().is_some_and(|s| s.tail.lock().fits(len_bytes)) {
             return Ok(Ok(()));
@@ -44,23 +54,41 @@ impl Log {
                 Ok(taken) => taken,
                 Err(reason) => return Ok(Err(reason)),
             };
-            match self.open_segment(stream, taken).await {
-                Ok(segment) => {
-                    self.segments.install(segment.clone());
-                    log.pending.lock().push_back(segment.clone());
-                    *log.active.lock() = Some(segment);
-                    return Ok(Ok(()));
+            // In a task of its own, with the lock: what has begun ends even if nobody waits for it any more.
+            let this = self.clone();
+            let begun = tokio::spawn(async move { (this.begin(stream, taken, census).await, rotating) });
+            // Lost only with the runtime.
+            let Ok((begun, guard)) = begun.await else { return Err(Error::Closed) };
+            match begun {
+                Begun::Open => return Ok(Ok(())),
+                Begun::Refused(reason) => return Ok(Err(reason)),
+                Begun::Again => rotating = guard,
+            }
+        }
+    }
+
+    /// Opens a segment in a slot and makes it the stream's, or gives the slot back.
+    async fn begin(&self, stream: Stream, taken: Taken, census: u64) -> Begun {
+        let log = self.stream(stream);
+        match self.open_segment(stream, taken).await {
+            Ok(segment) => {
+                self.segments.install(segment.clone());
+                log.pending.lock().push_back(segment.clone());
+                *log.active.lock() = Some(segment);
+                Begun::Open
+            }
+            Err(e) if is_full(&e) && census > 0 => {
+                self.stop_growth(taken).await;
+                Begun::Again
+            }
+            Err(e) => {
+                tracing::warn!(path = %self.segments.path(taken.slot).display(), error = %e, "cannot open a segment");
+                self.give_back(taken).await;
+                if is_full(&e) {
+                    return Begun::Refused(RefuseReason::DiskFull);
                 }
-                Err(e) if is_full(&e) && census > 0 => self.stop_growth(taken).await,
-                Err(e) => {
-                    tracing::warn!(path = %self.segments.path(taken.slot).display(), error = %e, "cannot open a segment");
-                    self.give_back(taken).await;
-                    if is_full(&e) {
-                        return Ok(Err(RefuseReason::DiskFull));
-                    }
-                    *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
-                    return Ok(Err(RefuseReason::DiskFailed));
-                }
+                *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
+                Begun::Refused(RefuseReason::DiskFailed)
             }
         }
     }
@@ -69,6 +97,7 @@ impl Log {
     async fn room(&self, stream: Stream, wait: bool) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
         // The last free segment is kept for what eviction rewrites: without it no room could be made.
         let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
+        let mut has_waited = false;
         loop {
             let room = self.segments.room.notified();
             self.check_running()?;
@@ -87,6 +116,9 @@ impl Log {
             }
             if !wait {
                 return Ok(Err(RefuseReason::Busy));
+            }
+            if !std::mem::replace(&mut has_waited, true) {
+                self.counters.room_waits.add_one();
             }
             let is_full = self.segments.is_growth_stopped();
             let patience = if is_full { 2 * RETRY_AFTER } else { Duration::from_millis(self.config.io_timeout_ms) };
@@ -118,10 +150,11 @@ impl Log {
     async fn open_writable(&self, taken: Taken) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.segments.path(taken.slot);
         let direct = self.config.direct_io;
-        let file = if taken.exists {
-            self.backend.open(&path, OpenMode::ReadWrite { direct }).await?
-        } else {
-            self.backend.open(&path, OpenMode::CreateNew { direct }).await?
+        let (old, new) = (OpenMode::ReadWrite { direct }, OpenMode::CreateNew { direct });
+        let file = match self.backend.open(&path, if taken.exists { old } else { new }).await {
+            // Half made before the disk failed, and not removed.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.backend.open(&path, old).await?,
+            other => other?,
         };
         // A killed predecessor's writes may still land here (trap 7).
         if !file.try_lock()? {

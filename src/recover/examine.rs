@@ -1,23 +1,23 @@
 //! What one file holds: looked at side by side, a few at a time.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::Recovery;
+use super::{Recovery, Unsealed, Used};
 use crate::backend::{Backend, DiskFile, OpenMode, exact};
 use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{FooterDefect, Row};
-use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::segment::Doubt;
-use crate::segment::scan::{self, Footer, Scope};
+use crate::index::Location;
+use crate::index::load::{Batch, Candidate, Claim};
+use crate::segment::scan::{self, Scope};
+use crate::segment::{Doubt, Summary, summarize};
 use crate::stats::RecoveryReport;
-use crate::types::{Millis, SegmentId};
+use crate::types::{RecordKind, SegmentId};
 
 /// Segments looked at side by side.
 const PARALLEL: usize = 8;
@@ -30,8 +30,8 @@ pub(super) enum State {
     Lost { is_whole: bool },
     /// Not of this directory: left alone.
     Foreign(String),
-    /// It holds records. If it has no footer: up to where it is known to be on the device.
-    Used { id: SegmentId, stream: u8, rows: Vec<Row>, newest: Millis, unsealed: Option<u64> },
+    /// It holds records.
+    Used(Used),
 }
 
 pub(super) struct Examined {
@@ -44,16 +44,14 @@ pub(super) struct Examined {
 }
 
 /// Looks at the files in `slots`.
-pub(super) async fn examine_all(r: &Recovery<'_>, slots: &[u16]) -> Result<Vec<Examined>> {
+pub(super) async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Examined>> {
     let mut tasks = JoinSet::new();
     let mut examined = Vec::with_capacity(slots.len());
     for &slot in slots {
         if tasks.len() >= PARALLEL {
             examined.extend(joined(&mut tasks).await?);
         }
-        let (backend, manifest, dir) = (r.backend.clone(), r.manifest, r.dir.clone());
-        let lock_wait = r.lock_wait;
-        tasks.spawn(async move { examine(&*backend, dir, &manifest, slot, lock_wait).await });
+        tasks.spawn(examine(r.clone(), slot));
     }
     while let Some(one) = joined(&mut tasks).await? {
         examined.push(one);
@@ -70,14 +68,9 @@ async fn joined(tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined
 }
 
 /// Looks at one file.
-async fn examine(
-    backend: &dyn Backend,
-    dir: PathBuf,
-    manifest: &Manifest,
-    slot: u16,
-    lock_wait: Duration,
-) -> Result<Examined> {
-    let path = dir.join(segment_name(slot));
+async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
+    let (backend, manifest) = (&*r.backend, &r.manifest);
+    let path = r.segments.path(slot);
     let failed = |e| Error::io("read", &path)(e);
     let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     let is_whole = file.len().await.map_err(failed)? == manifest.segment_len_bytes;
@@ -97,7 +90,7 @@ async fn examine(
                 one.report
                     .note(format!("{}: {defect}; its records, and what is older, are dropped", segment_name(slot)));
                 one.report.dropped_damaged += 1;
-                let (file, state) = (lock_writable(backend, &path, lock_wait).await?, State::Lost { is_whole });
+                let (file, state) = (lock_writable(backend, &path, r.lock_wait).await?, State::Lost { is_whole });
                 return Ok(Examined { file, state, doubt: Some(Doubt::Anywhere), ..one });
             }
         },
@@ -110,26 +103,29 @@ async fn examine(
         return Ok(Examined { state: State::Free { id: Some(header.id), is_whole }, ..one });
     }
     match scan::read_footer(&*one.file, header.id, manifest.segment_len_bytes).await.map_err(failed)? {
-        Ok(Footer { rows, trailer, bytes_read }) => {
+        Ok(footer) => {
             one.report.segments_by_footer += 1;
-            one.report.bytes_read += bytes_read;
-            one.report.records += rows.len() as u64;
-            let (id, stream) = (header.id, header.stream);
-            let state = State::Used { id, stream, rows, newest: trailer.newest, unsealed: None };
-            Ok(Examined { state, ..one })
+            one.report.bytes_read += footer.bytes_read;
+            one.report.records += u64::from(footer.trailer.rows);
+            let (batch, summary) = gather(&r, slot, footer.rows());
+            let (id, stream, newest) = (header.id, header.stream, footer.trailer.newest);
+            one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed: None });
+            Ok(one)
         }
         Err(defect) => {
             // Whoever wrote it may be dead, and its writes still land (trap 7).
-            one.file = lock_writable(backend, &path, lock_wait).await?;
+            one.file = lock_writable(backend, &path, r.lock_wait).await?;
             let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
-            walk(&mut one, &header, manifest, resync).await.map_err(failed)?;
+            one.state = State::Free { id: Some(header.id), is_whole };
+            walk(&r, &mut one, &header, resync).await.map_err(failed)?;
             Ok(one)
         }
     }
 }
 
 /// Walks the records of a segment that has no footer.
-async fn walk(one: &mut Examined, header: &SegmentHeader, manifest: &Manifest, resync: bool) -> io::Result<()> {
+async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: bool) -> io::Result<()> {
+    let manifest = &r.manifest;
     let len = one.file.len().await?;
     let end = len.min(manifest.segment_len_bytes);
     let scanned = scan::scan(&*one.file, Scope { segment: header.id, end, seed: &manifest.seed, resync }).await?;
@@ -142,14 +138,32 @@ async fn walk(one: &mut Examined, header: &SegmentHeader, manifest: &Manifest, r
         one.report.note(format!("{} at {}: {}", segment_name(one.slot), damage.offset, damage.defect));
     }
     one.doubt = scan::doubt(&*one.file, header, &scanned).await?;
-    let (id, stream, rows, newest) = (header.id, header.stream, scanned.rows, scanned.newest);
     let is_whole = len == manifest.segment_len_bytes;
-    one.state = match rows.is_empty() {
-        true if one.doubt.is_some() => State::Lost { is_whole },
-        true => State::Free { id: Some(id), is_whole },
-        false => State::Used { id, stream, rows, newest, unsealed: Some(scanned.synced) },
-    };
+    let (id, stream, rows, newest) = (header.id, header.stream, scanned.rows, scanned.newest);
+    if rows.is_empty() {
+        if one.doubt.is_some() {
+            one.state = State::Lost { is_whole };
+        }
+        return Ok(());
+    }
+    let (batch, summary) = gather(r, one.slot, rows.iter().copied());
+    let unsealed = Some(Unsealed { rows, synced: scanned.synced });
+    one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed });
     Ok(())
+}
+
+/// The records of a segment, sorted for the index, and what they are.
+fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (Batch, Summary) {
+    let candidate = |row: Row| {
+        let claim = match row.kind {
+            RecordKind::Put if row.is_expired(r.now) => Claim::Expired,
+            RecordKind::Put => Claim::Serve,
+            _ => Claim::Cover,
+        };
+        let at = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
+        Candidate::new(row.digest, row.sequence, claim, at)
+    };
+    (r.index.batch(|| rows.clone().map(candidate)), summarize(rows.clone()))
 }
 
 async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {

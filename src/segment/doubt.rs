@@ -1,7 +1,6 @@
 //! What may not be served where damage hides keys: a hidden record may have replaced anything that is older (P2).
 
-use super::Stream;
-use crate::format::footer::Row;
+use super::{Stream, Summary};
 use crate::types::{SegmentId, Sequence};
 
 /// Records are hidden whose keys nobody knows.
@@ -25,10 +24,10 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Of a segment with these rows; none if there are none.
-    pub fn of(stream: u8, id: SegmentId, rows: &[Row]) -> Option<Self> {
-        let sequences = || rows.iter().map(|row| row.sequence);
-        Some(Self { stream, id, min: sequences().min()?, max: sequences().max()? })
+    /// Of a segment that holds this; none if it holds nothing.
+    pub fn of(stream: u8, id: SegmentId, summary: &Summary) -> Option<Self> {
+        let (min, max) = (Sequence(summary.min_sequence), Sequence(summary.max_sequence));
+        (min <= max).then_some(Self { stream, id, min, max })
     }
 }
 

@@ -43,17 +43,38 @@ impl Stream {
 const NOTHING_LOST: u64 = u64::MAX;
 
 /// What a segment holds, known once it is sealed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Summary {
-    /// The smallest sequence in it.
+    /// The smallest sequence in it; the largest there is if it holds nothing.
     pub min_sequence: u64,
-    /// When its last entry expires, in unix seconds; `u32::MAX` if one never does.
+    /// The largest sequence in it; 0 if it holds nothing.
+    pub max_sequence: u64,
+    /// When its last entry expires, in unix seconds; `u32::MAX` if one never does; while counting, 0 if there is none.
     pub last_expiry_s: u32,
     /// Deletes and markers in it.
     pub markers: u32,
     /// The disk failed before any of its records was on the device, and they are all copies or markers: what they stand
     /// for is still on disk or owed.
     pub is_void: bool,
+}
+
+impl Summary {
+    /// Of no records.
+    pub const EMPTY: Self =
+        Self { min_sequence: Sequence::MAX.0, max_sequence: 0, last_expiry_s: 0, markers: 0, is_void: false };
+
+    fn add(&mut self, row: &Row) {
+        self.min_sequence = self.min_sequence.min(row.sequence.0);
+        self.max_sequence = self.max_sequence.max(row.sequence.0);
+        match row.kind {
+            RecordKind::Put => {
+                let expiry_s = if row.expires_s == 0 { u32::MAX } else { row.expires_s };
+                self.last_expiry_s = self.last_expiry_s.max(expiry_s);
+            }
+            RecordKind::Delete | RecordKind::Marker => self.markers += 1,
+            RecordKind::Chunk | RecordKind::Head | RecordKind::Pad => {}
+        }
+    }
 }
 
 /// A segment in use.
@@ -89,7 +110,7 @@ impl Segment {
             lost_from: AtomicU64::new(NOTHING_LOST),
             sealed: AtomicBool::new(false),
             horizon: AtomicU64::new(u64::MAX),
-            summary: Mutex::default(),
+            summary: Mutex::new(Summary::EMPTY),
         }
     }
 
@@ -106,7 +127,11 @@ impl Segment {
     }
 
     /// Nothing is written to this segment any more.
-    pub fn seal(&self, summary: Summary) {
+    pub fn seal(&self, mut summary: Summary) {
+        // Without entries there is nothing that expires.
+        if summary.last_expiry_s == 0 {
+            summary.last_expiry_s = u32::MAX;
+        }
         *self.summary.lock() = summary;
         self.written.store(u64::MAX, Ordering::Release);
         self.synced.store(u64::MAX, Ordering::Release);
@@ -205,13 +230,8 @@ impl Segment {
 }
 
 /// What a sealed segment holds.
-pub fn summarize(rows: &[Row]) -> Summary {
-    let never = |s: u32| if s == 0 { u32::MAX } else { s };
-    let entries = rows.iter().filter(|r| r.kind == RecordKind::Put);
-    Summary {
-        min_sequence: rows.iter().map(|r| r.sequence).min().unwrap_or(Sequence::MAX).0,
-        last_expiry_s: entries.map(|r| never(r.expires_s)).max().unwrap_or(u32::MAX),
-        markers: rows.iter().filter(|r| matches!(r.kind, RecordKind::Delete | RecordKind::Marker)).count() as u32,
-        is_void: false,
-    }
+pub fn summarize(rows: impl IntoIterator<Item = Row>) -> Summary {
+    let mut summary = Summary::EMPTY;
+    rows.into_iter().for_each(|row| summary.add(&row));
+    summary
 }

@@ -6,14 +6,21 @@ use super::{Doubt, Stream};
 use crate::backend::DiskFile;
 use crate::backend::exact::read_up_to;
 use crate::format::digest::digest;
-use crate::format::footer::{self, Row};
+use crate::format::footer::{self, FooterDefect, Row, Trailer};
 use crate::format::manifest::Manifest;
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
 use crate::format::segment_header::{DATA_START, SegmentHeader};
-use crate::types::{Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
+use crate::types::{BLOCK_BYTES, Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
 
 /// How much is read at a time, in bytes.
 const STEP_BYTES: usize = 1 << 20;
+/// Keys up to this length are hashed wherever a record may start: a few bytes of work for each byte of the file.
+const SHORT_KEY_BYTES: u64 = 64;
+/// For longer ones, how many times the length of the walk may be hashed in vain. Where no record is, a value that was
+/// chosen for it claims a key of 64 KiB in every 16 bytes (trap 9).
+const VAIN_WALKS: u64 = 8;
+/// How much of a file's end is read to find the trailer: the whole footer of a segment with few records.
+const FOOTER_TAIL_BYTES: u64 = 4 * BLOCK_BYTES;
 
 /// What to walk.
 #[derive(Debug, Clone, Copy)]
@@ -53,12 +60,14 @@ pub struct Scanned {
     pub newest: Millis,
     /// Damaged places.
     pub damage: Vec<Damage>,
-    /// The last damaged place that hides which keys it held.
+    /// The last place that hides which keys it held, since it is damaged or was not looked at.
     pub hidden_at: Option<u64>,
     /// Bytes of records behind the torn end, which do not count.
     pub torn_bytes: u64,
     /// Bytes read.
     pub bytes_read: u64,
+    /// Bytes hashed where there was no record.
+    pub bytes_hashed_in_vain: u64,
 }
 
 impl Scanned {
@@ -118,7 +127,7 @@ pub async fn walk(
     scope: Scope<'_>,
     look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Scanned> {
-    let mut window = Window { start: 0, bytes: Vec::new(), bytes_read: 0 };
+    let mut window = Window::default();
     let synced = if scope.resync { u64::MAX } else { 0 };
     let mut found = Scanned { data_end: DATA_START, synced, ..Scanned::default() };
     let mut at = DATA_START;
@@ -155,7 +164,11 @@ pub async fn walk(
         found.damage.push(damage);
     }
     found.bytes_read = window.bytes_read;
+    found.bytes_hashed_in_vain = window.hashed_in_vain;
     found.cut_torn_end(&holes);
+    if scope.resync && window.has_skipped {
+        found.hidden_at = Some(scope.end);
+    }
     Ok(found)
 }
 
@@ -172,13 +185,24 @@ async fn next(
     hole: Option<Damage>,
     look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Result<Place, Defect>> {
+    // Behind a record more is tried: there a long key is rarely a lie.
+    let most = scope.end * if hole.is_some() { VAIN_WALKS } else { 2 * VAIN_WALKS };
+    let is_spent = window.hashed_in_vain > most;
     let head = window.get(file, at, HEADER_BYTES + MAX_KEY_BYTES, scope.end).await?;
     if let Some(gap) = record::gap_bytes(head, at) {
         return Ok(Ok(Place::Gap(gap)));
     }
+    let claims = record::header_claims(head).unwrap_or(0);
+    if is_spent && claims > HEADER_BYTES as u64 + SHORT_KEY_BYTES {
+        window.has_skipped = true;
+        return Ok(Err(Defect::HeaderCrc));
+    }
     let header = match record::decode_header(head, scope.segment, at) {
         Ok(header) => header,
-        Err(defect) => return Ok(Err(defect)),
+        Err(defect) => {
+            window.hashed_in_vain += if defect == Defect::HeaderCrc { claims } else { 0 };
+            return Ok(Err(defect));
+        }
     };
     let len = header.record_bytes();
     if at + len > scope.end {
@@ -215,11 +239,17 @@ pub fn key_digest(kind: RecordKind, key: &[u8], seed: &[u8; 16]) -> Digest {
     }
 }
 
-/// A part of the file that is in memory.
+/// A part of the file that is in memory, and what the walk has cost.
+#[derive(Default)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,
+    /// The file ends with these bytes.
+    is_last: bool,
     bytes_read: u64,
+    hashed_in_vain: u64,
+    /// A place that may have been a record was not looked at.
+    has_skipped: bool,
 }
 
 impl Window {
@@ -227,11 +257,12 @@ impl Window {
     async fn get(&mut self, file: &dyn DiskFile, at: u64, len: usize, end: u64) -> io::Result<&[u8]> {
         let len = len.min(end.saturating_sub(at) as usize);
         let has = (self.start + self.bytes.len() as u64).saturating_sub(at) as usize;
-        if at < self.start || has < len {
+        if at < self.start || has < len && !self.is_last {
             let want = len.max(STEP_BYTES).min(end.saturating_sub(at) as usize);
             self.bytes = read_up_to(file, at, want).await?;
             self.bytes_read += self.bytes.len() as u64;
             self.start = at;
+            self.is_last = self.bytes.len() < want;
         }
         let from = (at - self.start) as usize;
         let until = (from + len).min(self.bytes.len());
@@ -286,42 +317,56 @@ pub async fn lost_header(file: &dyn DiskFile, manifest: &Manifest) -> io::Result
     }))
 }
 
-/// The rows of a segment that is sealed, from its footer; `None` if it has none (it was being written).
+/// The footer of a segment that is sealed.
 ///
 /// # Errors
-/// The disk's. A damaged footer is `Ok(Err(…))`.
+/// The disk's. A missing or damaged footer is `Ok(Err(…))`.
 pub async fn read_footer(
     file: &dyn DiskFile,
     segment: SegmentId,
     segment_len_bytes: u64,
-) -> io::Result<Result<Footer, footer::FooterDefect>> {
-    let tail = (crate::types::BLOCK_BYTES * 4).min(segment_len_bytes);
-    let last = read_up_to(file, segment_len_bytes - tail, tail as usize).await?;
-    if (last.len() as u64) < tail {
-        return Ok(Err(footer::FooterDefect::Truncated));
+) -> io::Result<Result<Footer, FooterDefect>> {
+    let tail = FOOTER_TAIL_BYTES.min(segment_len_bytes);
+    let mut bytes = read_up_to(file, segment_len_bytes - tail, tail as usize).await?;
+    let mut bytes_read = bytes.len() as u64;
+    if bytes_read < tail {
+        return Ok(Err(FooterDefect::Truncated));
     }
-    let trailer = match footer::decode_trailer(&last, segment, segment_len_bytes) {
+    let trailer = match footer::decode_trailer(&bytes, segment, segment_len_bytes) {
         Ok(trailer) => trailer,
         Err(defect) => return Ok(Err(defect)),
     };
-    let rows_len = trailer.rows as usize * footer::ROW_BYTES;
-    let rows_at = trailer.rows_offset;
-    let in_tail = rows_at.checked_sub(segment_len_bytes - tail).map(|from| from as usize);
-    let rows = match in_tail {
-        Some(from) => footer::decode_rows(&last[from..], &trailer),
-        None => footer::decode_rows(&read_up_to(file, rows_at, rows_len).await?, &trailer),
+    match trailer.rows_offset.checked_sub(segment_len_bytes - tail) {
+        Some(before) => drop(bytes.drain(..before as usize)),
+        None => {
+            bytes = read_up_to(file, trailer.rows_offset, trailer.rows as usize * footer::ROW_BYTES).await?;
+            bytes_read += bytes.len() as u64;
+        }
+    }
+    let len = match footer::check_rows(&bytes, &trailer) {
+        Ok(checked) => checked.len(),
+        Err(defect) => return Ok(Err(defect)),
     };
-    let bytes_read = tail + if in_tail.is_some() { 0 } else { rows_len as u64 };
-    Ok(rows.map(|rows| Footer { rows, trailer, bytes_read }))
+    bytes.truncate(len);
+    Ok(Ok(Footer { trailer, bytes_read, checked: bytes }))
 }
 
 /// A valid footer.
 #[derive(Debug)]
 pub struct Footer {
-    /// One row a record.
-    pub rows: Vec<Row>,
     /// The trailer.
-    pub trailer: footer::Trailer,
-    /// Bytes read.
+    pub trailer: Trailer,
+    /// Bytes read to find it.
     pub bytes_read: u64,
+    checked: Vec<u8>,
 }
+
+impl Footer {
+    /// One row a record.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + Clone + '_ {
+        footer::rows(&self.checked)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use super::Segment;
+use crate::backend::closed::Closed;
 use crate::format::file_name;
 use crate::types::SegmentId;
 
@@ -111,7 +112,7 @@ impl SegmentSet {
 
     /// `id` was used.
     pub fn saw_id(&self, id: SegmentId) {
-        self.next_id.fetch_max(id.0 + 1, Ordering::Relaxed);
+        self.next_id.fetch_max(id.0.saturating_add(1), Ordering::Relaxed);
     }
 
     /// The segment in a slot.
@@ -126,6 +127,13 @@ impl SegmentSet {
     pub fn used(&self) -> Vec<Arc<Segment>> {
         let slots = self.slots.read();
         slots.iter().filter_map(|s| if let State::Used(segment) = s { Some(segment.clone()) } else { None }).collect()
+    }
+
+    /// Closes the files of all segments, each once the reads in flight are done. What is counted stays.
+    pub fn close_files(&self) {
+        for segment in self.used() {
+            segment.read_only(Arc::new(Closed));
+        }
     }
 
     /// Puts a segment in its slot.
@@ -216,9 +224,14 @@ impl SegmentSet {
 
     /// A record of `len` bytes in this slot is served.
     pub fn add_live(&self, slot: u16, len: u64) {
+        self.add_live_entries(slot, len, 1);
+    }
+
+    /// So many entries in this slot, of so many bytes, are served.
+    pub fn add_live_entries(&self, slot: u16, bytes: u64, entries: u64) {
         let live = &self.live[slot as usize];
-        live.bytes.fetch_add(len, Ordering::Relaxed);
-        live.entries.fetch_add(1, Ordering::Relaxed);
+        live.bytes.fetch_add(bytes, Ordering::Relaxed);
+        live.entries.fetch_add(entries, Ordering::Relaxed);
     }
 
     /// It is not served any more.

@@ -79,9 +79,6 @@ impl Lives {
             let steps = self.dice.below(self.plan.steps) + 1;
             for _ in 0..steps {
                 let step = tokio::time::timeout(PATIENCE, self.step()).await;
-                if step.is_err() && self.is_stormy && std::env::var_os("WAIVE").is_some() {
-                    return Ok(());
-                }
                 step.map_err(|_| "a step never ended".to_owned())??;
                 self.check_size()?;
             }

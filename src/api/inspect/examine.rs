@@ -161,12 +161,13 @@ async fn examine_once(file: &dyn DiskFile, path: &Path, manifest: &Manifest) -> 
     let empty = |state| Examined { segment: Some((header.stream, header.id)), ..empty(state) };
     match scan::read_footer(file, header.id, manifest.segment_len_bytes).await? {
         Ok(footer) => {
-            let oldest = match footer.rows.first() {
+            let rows: Vec<Row> = footer.rows().collect();
+            let oldest = match rows.first() {
                 Some(first) if header.stream != REINSERTED => created(file, &header, first).await?,
                 _ => None,
             };
-            let newest = (!footer.rows.is_empty()).then_some(footer.trailer.newest);
-            Ok(Examined { rows: footer.rows, oldest, newest, ..empty(SegmentState::Sealed) })
+            let newest = (!rows.is_empty()).then_some(footer.trailer.newest);
+            Ok(Examined { rows, oldest, newest, ..empty(SegmentState::Sealed) })
         }
         Err(defect) => {
             let state = SegmentState::of_footer(Some(defect));

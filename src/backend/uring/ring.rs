@@ -9,6 +9,10 @@ use io_uring::{IoUring, Probe, opcode, squeue};
 
 use super::job::Job;
 
+/// Reads from this length on go to the kernel's worker threads at once: what they copy out of the page cache would hold
+/// up everything else on this ring.
+const LONG_READ_BYTES: u32 = 256 << 10;
+
 /// A ring and the operations in flight on it. It belongs to the thread that made it (`SINGLE_ISSUER`).
 pub(super) struct Ring {
     io: IoUring,
@@ -115,7 +119,10 @@ fn build(entries: u32) -> io::Result<IoUring> {
 fn entry(job: &mut Job) -> squeue::Entry {
     let fd = Fd(job.fd().map_or(-1, |fd| fd.as_raw_fd()));
     match job {
-        Job::Read { offset, buf, len, .. } => opcode::Read::new(fd, buf.as_mut_ptr(), *len).offset(*offset).build(),
+        Job::Read { offset, buf, len, .. } => {
+            let read = opcode::Read::new(fd, buf.as_mut_ptr(), *len).offset(*offset).build();
+            if *len >= LONG_READ_BYTES { read.flags(squeue::Flags::ASYNC) } else { read }
+        }
         Job::Write { offset, buf, .. } => {
             opcode::Write::new(fd, buf.as_ptr(), length(buf.len())).offset(*offset).build()
         }

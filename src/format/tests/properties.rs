@@ -74,7 +74,7 @@ proptest! {
 
     #[test]
     fn segment_headers_and_manifests_round_trip(
-        (id, directory_id) in any::<(u64, u64)>(), index_shards in 1_u64..=1024,
+        (id, directory_id) in (0..1_u64 << 62, any::<u64>()), index_shards in 1_u64..=1024,
         blocks in 2_u64..=1 << 18,
         (created, cleared) in (0..1_u64 << 48, 0..1_u64 << 48),
         (stream, seed) in (0_u8..=2, any::<[u8; 16]>()),

@@ -1,0 +1,96 @@
+//! A backend around a backend that lets a test step in before an operation begins.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use esker::BackendKind;
+use esker::backend::sim::OpKind;
+use esker::backend::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+
+/// Asked before every open and `read_at`: what happens before it.
+pub type Hook = Arc<dyn Fn(OpKind, &Path) -> Option<IoFuture<()>> + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Hooked {
+    pub inner: Arc<dyn Backend>,
+    pub hook: Hook,
+}
+
+struct HookedFile {
+    inner: Arc<dyn DiskFile>,
+    path: PathBuf,
+    hook: Hook,
+}
+
+impl Backend for Hooked {
+    fn kind(&self) -> BackendKind {
+        self.inner.kind()
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> IoFuture<Arc<dyn DiskFile>> {
+        let (this, path) = (self.clone(), path.to_owned());
+        Box::pin(async move {
+            if let Some(before) = (this.hook)(OpKind::Open, &path) {
+                before.await?;
+            }
+            let inner = this.inner.open(&path, mode).await?;
+            Ok(Arc::new(HookedFile { inner, path, hook: this.hook }) as Arc<dyn DiskFile>)
+        })
+    }
+
+    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
+        self.inner.create_dir_all(path)
+    }
+
+    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
+        self.inner.list(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> IoFuture<()> {
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
+        self.inner.sync_dir(dir)
+    }
+}
+
+impl DiskFile for HookedFile {
+    fn read_at(&self, offset: u64, len: usize) -> IoFuture<Vec<u8>> {
+        let Some(before) = (self.hook)(OpKind::Read, &self.path) else { return self.inner.read_at(offset, len) };
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            before.await?;
+            inner.read_at(offset, len).await
+        })
+    }
+
+    fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_now(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: WriteBuf) -> IoFuture<usize> {
+        self.inner.write_at(offset, buf)
+    }
+
+    fn sync_data(&self) -> IoFuture<()> {
+        self.inner.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> IoFuture<()> {
+        self.inner.allocate(len)
+    }
+
+    fn len(&self) -> IoFuture<u64> {
+        self.inner.len()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.inner.try_lock()
+    }
+}

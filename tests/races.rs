@@ -1,0 +1,85 @@
+//! Two at once: openers of one directory, closers of one cache, and readers of a place that is used again.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::hook::{Hook, Hooked};
+use esker::backend::IoFuture;
+use esker::backend::sim::{FaultPlan, OpKind, Sim};
+use esker::config::DIRECTORY_OVERHEAD_BYTES;
+use esker::{Config, DiskCache, Durability, SetOptions};
+
+const DIR: &str = "/cache";
+const SEGMENT_LEN_BYTES: u64 = 64 << 10;
+const SEGMENTS: u64 = 6;
+
+fn builder(backend: impl esker::backend::Backend) -> esker::Builder {
+    let config = Config {
+        capacity_bytes: SEGMENTS * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
+        segment_len_bytes: Some(SEGMENT_LEN_BYTES),
+        flush_interval_ms: 5,
+        ..Config::default()
+    };
+    DiskCache::builder(DIR).config(config).backend_with(Arc::new(backend))
+}
+
+fn synced() -> SetOptions {
+    SetOptions::new().durability(Durability::Synced)
+}
+
+async fn serves(cache: &DiskCache, key: &str) -> bool {
+    cache.get(key).await.expect("get").is_some()
+}
+
+/// A whole life of another cache, after this opener has listed the directory and before it has the lock.
+#[tokio::test]
+async fn an_opener_that_comes_second_to_the_lock_sees_what_the_first_one_wrote() {
+    for is_new in [true, false] {
+        let sim = Sim::new(1);
+        if !is_new {
+            builder(sim.clone()).open().await.expect("open").close().await.expect("close");
+        }
+        let (first, was_here) = (sim.clone(), AtomicBool::new(false));
+        let hook: Hook = Arc::new(move |op, path: &Path| {
+            if op != OpKind::Open || !path.ends_with("LOCK") || was_here.swap(true, Ordering::SeqCst) {
+                return None;
+            }
+            let first = builder(first.clone()).seed([1; 16]);
+            let life: IoFuture<()> = Box::pin(async move {
+                let cache = first.open().await.expect("the first opens");
+                assert!(cache.set_with("k", "v", synced()).await.expect("set").is_stored());
+                cache.close().await.expect("close");
+                Ok(())
+            });
+            Some(life)
+        });
+        let second = builder(Hooked { inner: Arc::new(sim.clone()), hook }).seed([2; 16]).open().await.expect("open");
+        assert!(serves(&second, "k").await, "new: {is_new}: {:?}", second.recovery_report());
+        assert!(!second.recovery_report().created);
+        second.close().await.expect("close");
+        assert!(serves(&builder(sim).open().await.expect("open"), "k").await);
+    }
+}
+
+/// `close` says Ok when it is closed: so does a second one at the same time.
+#[tokio::test]
+async fn a_second_close_waits_for_the_first() {
+    let sim = Sim::new(2);
+    let cache = builder(sim.clone()).open().await.expect("open");
+    assert!(cache.set("k", "v").await.expect("set").is_stored());
+    sim.set_faults(FaultPlan { stalled: vec![OpKind::Sync], ..FaultPlan::default() });
+    let close = |cache: DiskCache| tokio::spawn(async move { cache.close().await });
+    let closers = [close(cache.clone()), close(cache.clone())];
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(closers.iter().all(|closing| !closing.is_finished()), "closed while the disk stands still");
+    sim.clear_faults();
+    for closing in closers {
+        closing.await.expect("join").expect("close");
+    }
+    assert!(serves(&builder(sim).open().await.expect("open"), "k").await);
+}
