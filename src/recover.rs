@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
@@ -16,7 +17,7 @@ use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::index::Index;
 use crate::index::load::Batch;
 use crate::segment::{Extent, Segment, SegmentSet, Summary};
-use crate::stats::RecoveryReport;
+use crate::stats::{Progress, RecoveryReport};
 use crate::types::{Millis, SegmentId, Sequence};
 
 mod examine;
@@ -48,6 +49,8 @@ pub struct Recovery {
     pub now: Millis,
     /// How long to wait for a dead process's writes.
     pub lock_wait: Duration,
+    /// How far it is.
+    pub progress: Arc<Progress>,
 }
 
 /// What recovery learned besides the report.
@@ -84,6 +87,7 @@ struct Unsealed {
 /// # Errors
 /// `NewerFormat`, `Locked`, `Io`. A damaged file is not an error.
 pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
+    r.progress.total.store(slots.len() as u64, Ordering::Relaxed);
     let examined = examine_all(r, slots).await?;
     let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();

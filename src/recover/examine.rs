@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -49,20 +50,23 @@ pub(super) async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Exami
     let mut examined = Vec::with_capacity(slots.len());
     for &slot in slots {
         if tasks.len() >= PARALLEL {
-            examined.extend(joined(&mut tasks).await?);
+            examined.extend(joined(r, &mut tasks).await?);
         }
         tasks.spawn(examine(r.clone(), slot));
     }
-    while let Some(one) = joined(&mut tasks).await? {
+    while let Some(one) = joined(r, &mut tasks).await? {
         examined.push(one);
     }
     Ok(examined)
 }
 
-async fn joined(tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
+async fn joined(r: &Recovery, tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
     match tasks.join_next().await {
         None => Ok(None),
-        Some(Ok(one)) => one.map(Some),
+        Some(Ok(one)) => {
+            r.progress.done.fetch_add(1, Ordering::Relaxed);
+            one.map(Some)
+        }
         Some(Err(e)) => Err(Error::io("recover from", "a segment")(io::Error::other(e))),
     }
 }
