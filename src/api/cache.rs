@@ -176,7 +176,9 @@ impl DiskCache {
     /// Cancel safe: everything is still written, only nobody is told when.
     ///
     /// # Errors
-    /// `WriteFailed` if some of it was lost to a failing disk.
+    /// `WriteFailed` if some of it was lost to a failing disk, now or since the last `flush` or `sync`: each loss is told
+    /// once, also where a write that waited for its durability told of it. What is lost is gone, and so is any older
+    /// value of its key; another call is about the rest.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

@@ -23,7 +23,7 @@ use crate::log::{Appended, Entry, Log, Order};
 use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
-use crate::types::{Durability, RecordKind, SegmentId};
+use crate::types::{BLOCK_BYTES, Durability, RecordKind, SegmentId};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -183,7 +183,7 @@ impl Evictor {
         }
         let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
         let scanned = scan::scan(&*file, scope).await?;
-        if scanned.hides_keys { Err(io::Error::other("damage hides keys")) } else { Ok(scanned.rows) }
+        if scanned.hidden_at.is_some() { Err(io::Error::other("damage hides keys")) } else { Ok(scanned.rows) }
     }
 
     /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
@@ -322,8 +322,13 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
         log.end_writing(victim).await;
         return Err(io::ErrorKind::ResourceBusy.into());
     }
+    // The trailer goes too: it stands in for a header that is damaged.
+    let mut zeros = log.pool.take(len)?;
+    zeros[..len].fill(0);
+    let last_block = header.segment_len_bytes - BLOCK_BYTES;
+    exact::write_all_at(&*file, last_block, WriteBuf::new(Arc::new(zeros), len)).await?;
     exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
-    log.counters.bytes_written.add(DATA_START);
+    log.counters.bytes_written.add(DATA_START + BLOCK_BYTES);
     file.sync_data().await
 }
 

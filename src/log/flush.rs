@@ -319,6 +319,7 @@ impl Log {
         let is_lost = self.forget(row.digest, location).is_some();
         if is_lost {
             self.counters.entries_lost.add_one();
+            self.has_lost.store(true, Ordering::SeqCst);
         }
         // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
         if is_lost || row.kind != RecordKind::Put {

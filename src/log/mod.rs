@@ -79,6 +79,8 @@ pub struct Log {
     /// No append begins any more.
     closing: AtomicBool,
     evicting: AtomicBool,
+    /// Entries were lost, and [`Log::settle`] has not said so yet.
+    has_lost: AtomicBool,
     manifest: tokio::sync::Mutex<Manifest>,
     /// What a `clear` has yet to say in the manifest.
     clearing: Mutex<Option<Sequence>>,
@@ -136,6 +138,7 @@ impl Log {
             stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             evicting: AtomicBool::new(false),
+            has_lost: AtomicBool::new(false),
             manifest: tokio::sync::Mutex::new(parts.manifest),
             clearing: Mutex::default(),
             owed: Owed::default(),
@@ -194,21 +197,22 @@ impl Log {
     /// Everything accepted before this call is at least this durable when it returns.
     ///
     /// # Errors
-    /// `WriteFailed` if some of it was lost to a failing disk.
+    /// `WriteFailed` if some of it was lost to a failing disk, now or since it was last asked; said once.
     pub async fn settle(self: &Arc<Self>, durability: Durability) -> Result<()> {
         if !self.closing.load(Ordering::SeqCst) {
             self.pay_all_owed().await?;
         }
         let is_paid = !self.owes();
-        self.settle_written(durability).await?;
+        let settled = self.settle_written(durability).await;
+        let is_whole = !self.has_lost.swap(false, Ordering::SeqCst);
         // What was lost or refused stays dead only once its marker is as durable.
-        if is_paid { Ok(()) } else { Err(Error::WriteFailed) }
+        if is_paid && is_whole { settled } else { settled.and(Err(Error::WriteFailed)) }
     }
 
-    /// Every record appended before this call is at least this durable when it returns.
+    /// Every record appended before this call that was not lost yet is at least this durable when it returns.
     ///
     /// # Errors
-    /// As [`Log::settle`].
+    /// `WriteFailed` if some of it was lost meanwhile.
     pub async fn settle_written(&self, durability: Durability) -> Result<()> {
         let mut tickets = Vec::new();
         for stream in Stream::ALL {

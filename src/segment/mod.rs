@@ -13,10 +13,12 @@ use crate::backend::{DiskFile, exact};
 use crate::format::footer::Row;
 use crate::types::{RecordKind, SegmentId, Sequence};
 
+mod doubt;
 pub mod scan;
 pub mod set;
 pub mod tail;
 
+pub use doubt::{Doubt, Extent};
 pub use set::SegmentSet;
 pub use tail::Tail;
 

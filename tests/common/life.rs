@@ -236,9 +236,8 @@ impl Lives {
         let done = if level == Level::Synced { cache.sync().await } else { cache.flush().await };
         self.note(format!("settle {level:?}: {done:?}"));
         match done {
-            Ok(()) if !self.is_stormy => self.model.settled(level),
-            // Where the disk fails, entries may have been lost before, and that is no longer told.
-            _ if self.is_stormy => {}
+            Ok(()) => self.model.settled(level),
+            Err(_) if self.is_stormy => {}
             failed => return Err(format!("{level:?}: {failed:?}")),
         }
         Ok(())

@@ -87,9 +87,27 @@ async fn trap_06_a_lost_update_does_not_uncover_the_old_value() {
         assert!(matches!(failed, Err(Error::WriteFailed)), "{failed:?}");
         assert_eq!(get(&cache, "k").await, None);
         eventually("the owed marker is written", || async { cache.stats().counts.markers_written > 0 }).await;
-        cache.sync().await.unwrap();
+        cache.sync().await.expect_err("what was lost is told");
+        cache.sync().await.expect("once");
         table.assert_dead_for_ever(cache, "k", "witness").await;
     }
+}
+
+/// P3, P4. An entry that was accepted and lost in the background is told by the next sync, and by that one only.
+#[tokio::test(start_paused = true)]
+async fn trap_06_a_loss_in_the_background_is_told_once() {
+    let table = Table::new(9, 8);
+    let cache = table.open().await;
+    put(&cache, "before", "v", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Nth(1), DiskError::Eio));
+    put(&cache, "lost", "v", SetOptions::new()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((cache.stats().counts.entries_lost, get(&cache, "lost").await), (1, None));
+    let told = cache.sync().await;
+    assert!(matches!(told, Err(Error::WriteFailed)), "{told:?}");
+    cache.sync().await.expect("told once");
+    put(&cache, "after", "v", SetOptions::new()).await;
+    cache.close().await.expect("nothing was lost since");
 }
 
 /// P7. A cache that met a failure and was closed holds no lock: it can be opened again while its old handle lives.
@@ -101,7 +119,7 @@ async fn trap_06_a_closed_cache_holds_no_lock_on_the_segment_that_failed() {
     put(&cache, "before", "synced before", synced()).await;
     table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Write, When::Nth(1), DiskError::Eio));
     cache.set_with("lost", "x", synced()).await.expect_err("the write fails");
-    cache.close().await.expect("close");
+    cache.close().await.expect_err("what was lost is told");
     let reopened = table.open().await;
     assert_eq!(get(&reopened, "before").await.as_deref(), Some("synced before"));
     assert!(cache.get("before").await.is_err(), "the closed one is closed");

@@ -45,7 +45,12 @@ pub async fn check(file: &dyn DiskFile, name: &str, manifest: Option<&Manifest>)
     let segment_len_bytes = manifest.map_or(own_len, |m| m.segment_len_bytes);
     let report = VerifyReport::default();
     let mut this = Check { file, name, manifest, len_bytes, segment_len_bytes, report };
+    let lost = head.lost(file, manifest).await?;
     let (is_sealed, strange_footer) = match &head {
+        Head::Blank | Head::Damaged(_) if let Some(header) = &lost => {
+            this.damage(0, "the segment header is damaged; the footer says which segment it is");
+            this.used(header).await?
+        }
         Head::Blank => (this.blank().await?, None),
         Head::Damaged(defect) => {
             this.damage(0, format!("{defect}; the records of the segment are lost"));
