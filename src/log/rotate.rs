@@ -18,6 +18,9 @@ use crate::segment::{Segment, Stream, Tail};
 /// How long writes are refused after the disk failed, before it is tried again.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// An open segment is outlived when the whole cache was written this many times since it was begun.
+const OUTLIVED_AFTER: u64 = 4;
+
 /// What came of beginning a segment.
 enum Begun {
     /// The stream has an open segment.
@@ -185,12 +188,11 @@ impl Log {
         }
     }
 
-    /// Seals the open segments that are older than all sealed ones: of a stream that is hardly used. Else nothing in them
-    /// would ever be evicted, and deletes and markers would have to live on for what they may hold.
+    /// Seals the open segments of streams that are hardly used: those that all others have been replaced around many times.
+    /// Else nothing in them would ever be evicted, and deletes and markers would live on for what they may hold.
     pub fn retire_outlived(&self) {
-        let sealed = self.segments.used().into_iter().filter(|s| s.is_sealed()).map(|s| s.id).min();
-        let Some(oldest) = sealed else { return };
-        let is_outlived = |s: &Segment| s.id < oldest && !s.tail.lock().rows.is_empty();
+        let age = self.segments.newest_id().0.saturating_sub(OUTLIVED_AFTER * self.segments.limit());
+        let is_outlived = |s: &Segment| s.id.0 < age && !s.tail.lock().rows.is_empty();
         Stream::ALL.iter().for_each(|&stream| self.retire_if(stream, is_outlived));
     }
 
