@@ -190,9 +190,6 @@ impl DiskCache {
     ///
     /// Cancel safe: a dropped call may have closed a part, and the next one goes on from there.
     ///
-    /// Not to be cancelled: dropped half way, calls give `Closed`, what was not written may be lost with the last handle,
-    /// and a second `close` does not wait for the first.
-    ///
     /// # Errors
     /// As [`DiskCache::flush`].
     ///
