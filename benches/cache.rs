@@ -305,7 +305,7 @@ fn recover(c: &mut Criterion) {
 
 fn modest() -> Criterion {
     let quick = std::env::var_os("ESKER_BENCH_QUICK").is_some();
-    let (warm_up, measure) = if quick { (50, 200) } else { (300, 1_500) };
+    let (warm_up, measure) = if quick { (50, 200) } else { (200, 1_000) };
     Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(warm_up))
