@@ -58,6 +58,9 @@ pub struct Config {
     pub reinsert_percent: u8,
     /// Write past the page cache (O_DIRECT) where the file system can.
     pub direct_io: bool,
+    /// Whether `open` returns before the segments are indexed. Until they are, every get is a miss, counted as
+    /// `misses_indexing`; `try_set` is refused as `Busy`; everything else waits.
+    pub index_in_background: bool,
     /// How long `open` waits for the writes of a killed predecessor to land, in milliseconds.
     pub lock_wait_ms: u64,
     /// A disk operation that takes longer counts as failed, in milliseconds.
@@ -80,6 +83,7 @@ impl Default for Config {
             short_ttl_ms: 60_000,
             reinsert_percent: 25,
             direct_io: true,
+            index_in_background: false,
             lock_wait_ms: 30_000,
             io_timeout_ms: 30_000,
         }

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use crate::index::load::{Batch, Candidate, Claim};
 use crate::index::{Index, Location};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, SegmentSet, Summary, summarize};
-use crate::stats::RecoveryReport;
+use crate::stats::{Progress, RecoveryReport};
 use crate::types::{Millis, RecordKind, SegmentId, Sequence};
 
 mod publish;
@@ -53,6 +54,8 @@ pub struct Recovery {
     pub now: Millis,
     /// How long to wait for a dead process's writes.
     pub lock_wait: Duration,
+    /// How far it is.
+    pub progress: Arc<Progress>,
 }
 
 /// What recovery learned besides the report.
@@ -107,6 +110,7 @@ struct Examined {
 /// # Errors
 /// `NewerFormat`, `Locked`, `Io`. A damaged file is not an error.
 pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
+    r.progress.total.store(slots.len() as u64, Ordering::Relaxed);
     let examined = examine_all(r, slots).await?;
     let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
@@ -177,20 +181,23 @@ async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Examined>> {
     let mut examined = Vec::with_capacity(slots.len());
     for &slot in slots {
         if tasks.len() >= PARALLEL {
-            examined.extend(joined(&mut tasks).await?);
+            examined.extend(joined(r, &mut tasks).await?);
         }
         tasks.spawn(examine(r.clone(), slot));
     }
-    while let Some(one) = joined(&mut tasks).await? {
+    while let Some(one) = joined(r, &mut tasks).await? {
         examined.push(one);
     }
     Ok(examined)
 }
 
-async fn joined(tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
+async fn joined(r: &Recovery, tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
     match tasks.join_next().await {
         None => Ok(None),
-        Some(Ok(one)) => one.map(Some),
+        Some(Ok(one)) => {
+            r.progress.done.fetch_add(1, Ordering::Relaxed);
+            one.map(Some)
+        }
         Some(Err(e)) => Err(Error::io("recover from", "a segment")(io::Error::other(e))),
     }
 }

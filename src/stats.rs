@@ -80,6 +80,8 @@ counters! {
     hits_disk,
     /// Gets of keys that the index does not know (or knows deleted): no disk was touched.
     misses_unknown,
+    /// Gets while the index was being rebuilt in the background.
+    misses_indexing,
     /// Gets of entries that had expired.
     misses_expired,
     /// Gets that met another key with the same digest.
@@ -157,7 +159,7 @@ counters! {
 }
 
 /// Statistics of a cache: the counts since it was opened, and what it holds now.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Stats {
     /// The counts since the cache was opened.
     #[serde(flatten)]
@@ -203,7 +205,13 @@ impl Stats {
     /// Gets that were not.
     pub fn misses(&self) -> u64 {
         let c = &self.counts;
-        c.misses_unknown + c.misses_expired + c.misses_collision + c.misses_damaged + c.misses_io + c.misses_evicted
+        c.misses_unknown
+            + c.misses_indexing
+            + c.misses_expired
+            + c.misses_collision
+            + c.misses_damaged
+            + c.misses_io
+            + c.misses_evicted
     }
 
     /// Hits of all gets, 0 to 1; 0 if there was none.
@@ -211,6 +219,37 @@ impl Stats {
         let (hits, misses) = (self.hits() as f64, self.misses() as f64);
         if hits + misses > 0.0 { hits / (hits + misses) } else { 0.0 }
     }
+}
+
+/// How far recovery is, counted while it goes on.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Segment files that were looked at.
+    pub done: AtomicU64,
+    /// Segment files.
+    pub total: AtomicU64,
+}
+
+impl Progress {
+    /// The counts now.
+    pub fn read(&self, is_done: bool) -> RecoveryProgress {
+        RecoveryProgress {
+            is_done,
+            segments_done: self.done.load(Ordering::Relaxed),
+            segments_total: self.total.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How far a recovery in the background is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RecoveryProgress {
+    /// Whether every entry that was kept can be served.
+    pub is_done: bool,
+    /// Segment files that were read, or whose footer was.
+    pub segments_done: u64,
+    /// Segment files; 0 until the directory was listed.
+    pub segments_total: u64,
 }
 
 /// What recovery found, kept and dropped, and why.

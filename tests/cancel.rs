@@ -8,7 +8,8 @@ use std::task::Poll;
 
 use esker::backend::sim::{FaultPlan, Sim};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
-use esker::{Config, DiskCache, Durability, SetOptions};
+use esker::format::manifest::Manifest;
+use esker::{Config, DiskCache, Durability, Sequence, SetOptions};
 
 const DIR: &str = "/cache";
 const SEGMENT_LEN_BYTES: u64 = 64 << 10;
@@ -130,5 +131,31 @@ async fn a_close_after_a_dropped_one_closes() {
         assert_eq!((after.stats().entries, entries), (3, 3), "{polls}");
         assert_eq!(after.recovery_report().segments_scanned, 0, "{polls}: a segment was not sealed");
         after.close().await.expect("close");
+    }
+}
+
+/// `clear`, dropped anywhere once it has begun: the background makes it durable all the same.
+#[tokio::test]
+async fn a_dropped_clear_becomes_durable() {
+    for polls in 1..12 {
+        let sim = slow(polls);
+        let cache = builder(&sim).open().await.expect("open");
+        assert!(cache.set_with("k", "v", synced()).await.expect("set").is_stored());
+        let _ = dropped_after(polls, cache.clear()).await;
+        assert!(cache.get("k").await.expect("get").is_none());
+        let is_durable = || {
+            let power_cut = sim.fork(polls);
+            power_cut.power_loss();
+            let manifest = power_cut.reopen().read_file(format!("{DIR}/MANIFEST")).expect("a manifest");
+            Manifest::decode(&manifest).expect("whole at any time").cleared > Sequence(0)
+        };
+        for tries in 0.. {
+            if is_durable() {
+                break;
+            }
+            assert!(tries < 1000, "{polls}: the clear was never made durable");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        cache.close().await.expect("close");
     }
 }

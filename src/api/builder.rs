@@ -8,7 +8,7 @@ use super::DiskCache;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Parts, Starting};
 use crate::error::Result;
 use crate::types::BackendKind;
 
@@ -71,6 +71,12 @@ impl Builder {
         self
     }
 
+    /// Whether to return from `open` before the segments are indexed. See [`Config::index_in_background`].
+    pub fn index_in_background(mut self, yes: bool) -> Self {
+        self.config.index_in_background = yes;
+        self
+    }
+
     /// The clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -89,7 +95,8 @@ impl Builder {
         self
     }
 
-    /// Opens the cache: makes the directory if need be, locks it, and rebuilds the index from its segments. Must be
+    /// Opens the cache: makes the directory if need be, locks it, and rebuilds the index from its segments, or begins
+    /// to ([`Builder::index_in_background`]; then see [`DiskCache::ready`]). Must be
     /// called within a multi-threaded tokio runtime, which also runs the cache's background work.
     ///
     /// Cancel safe: dropped, it leaves a directory that opens the next time, and its lock goes once what is in flight has
@@ -103,6 +110,6 @@ impl Builder {
     /// Outside of a tokio runtime with time enabled.
     pub async fn open(self) -> Result<DiskCache> {
         let parts = Parts { clock: self.clock, backend: self.backend, seed: self.seed };
-        Ok(DiskCache { engine: Engine::open(&self.dir, self.config, parts).await? })
+        Ok(DiskCache { engine: Starting::open(&self.dir, self.config, parts).await? })
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Builder, Hit, SetOptions, SetOutcome};
-use crate::engine::Engine;
+use crate::engine::Starting;
 use crate::error::Result;
-use crate::stats::{RecoveryReport, Stats};
+use crate::stats::{RecoveryProgress, RecoveryReport, Stats};
 use crate::types::BackendKind;
 
 /// A boxed future, as the object-safe trait returns.
@@ -50,7 +50,7 @@ pub trait Cache: Send + Sync {
 /// there at the next open, what was only `Buffered` may not be.
 #[derive(Clone)]
 pub struct DiskCache {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) engine: Arc<Starting>,
 }
 
 impl DiskCache {
@@ -71,7 +71,10 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
-        self.engine.get(key.as_ref()).await
+        match self.engine.now() {
+            Some(engine) => engine?.get(key.as_ref()).await,
+            None => self.engine.miss(key.as_ref(), true),
+        }
     }
 
     /// Whether [`DiskCache::get`] would find the key now; reads the record to be sure of the key.
@@ -84,7 +87,11 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(self.engine.peek(key.as_ref()).await?.is_some())
+        let found = match self.engine.now() {
+            Some(engine) => engine?.peek(key.as_ref()).await?,
+            None => self.engine.miss(key.as_ref(), false)?,
+        };
+        Ok(found.is_some())
     }
 
     /// Stores a value with the default options. Waits while the write pipeline is full.
@@ -115,7 +122,7 @@ impl DiskCache {
         value: impl Into<Bytes>,
         options: SetOptions,
     ) -> Result<SetOutcome> {
-        self.engine.set(key.as_ref(), value.into(), options, true).await
+        self.engine.wait().await?.set(key.as_ref(), value.into(), options, true).await
     }
 
     /// As [`DiskCache::set`], but `Refused { Busy }` instead of waiting. An older value of the key is then gone too
@@ -129,7 +136,12 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn try_set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
-        self.engine.set(key.as_ref(), value.into(), SetOptions::new(), false).await
+        if self.engine.now().is_none()
+            && let Some(refused) = self.engine.refuse(key.as_ref())?
+        {
+            return Ok(refused);
+        }
+        self.engine.wait().await?.set(key.as_ref(), value.into(), SetOptions::new(), false).await
     }
 
     /// Removes the key, durably once this returns; whether there was an entry.
@@ -142,12 +154,12 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.engine.delete(key.as_ref()).await
+        self.engine.wait().await?.delete(key.as_ref()).await
     }
 
     /// Removes every entry, durably once this returns.
     ///
-    /// Cancel safe: once polled, the entries are gone, and it is made durable in the background.
+    /// Cancel safe: either nothing is removed, or everything, and that is made durable in the background.
     ///
     /// # Errors
     /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open. It is
@@ -156,7 +168,7 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn clear(&self) -> Result<()> {
-        self.engine.clear().await
+        self.engine.wait().await?.clear().await
     }
 
     /// Everything accepted before is `Written` once this returns.
@@ -169,7 +181,7 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn flush(&self) -> Result<()> {
-        self.engine.flush().await
+        self.engine.wait().await?.flush().await
     }
 
     /// Everything accepted before is `Synced` once this returns.
@@ -182,7 +194,7 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn sync(&self) -> Result<()> {
-        self.engine.sync().await
+        self.engine.wait().await?.sync().await
     }
 
     /// Writes everything out, seals the open segments, stops the background work and unlocks the directory. Later
@@ -196,7 +208,23 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn close(&self) -> Result<()> {
-        self.engine.close().await
+        self.engine.wait().await?.close().await
+    }
+
+    /// Waits until the segments are indexed: at once, unless that happens in the background
+    /// ([`Builder::index_in_background`]).
+    ///
+    /// Cancel safe: nothing is changed.
+    ///
+    /// # Errors
+    /// `OpenFailed` with what `open` would have given.
+    pub async fn ready(&self) -> Result<()> {
+        self.engine.wait().await.map(|_| ())
+    }
+
+    /// How far the indexing is.
+    pub fn recovery_progress(&self) -> RecoveryProgress {
+        self.engine.recovery_progress()
     }
 
     /// Statistics now.
@@ -204,7 +232,7 @@ impl DiskCache {
         self.engine.stats()
     }
 
-    /// What the open found, kept and dropped.
+    /// What the open found, kept and dropped; empty until the segments are indexed.
     pub fn recovery_report(&self) -> RecoveryReport {
         self.engine.recovery_report()
     }
@@ -223,19 +251,19 @@ impl std::fmt::Debug for DiskCache {
 
 impl Cache for DiskCache {
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>> {
-        Box::pin(self.engine.get(key))
+        Box::pin(DiskCache::get(self, key))
     }
 
     fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>> {
-        Box::pin(self.engine.set(key, value, SetOptions::new(), true))
+        Box::pin(DiskCache::set(self, key, value))
     }
 
     fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(self.engine.delete(key))
+        Box::pin(DiskCache::delete(self, key))
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.engine.clear())
+        Box::pin(DiskCache::clear(self))
     }
 
     fn stats(&self) -> Stats {

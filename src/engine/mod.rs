@@ -18,13 +18,16 @@ use crate::log::Log;
 use crate::memory::HotTier;
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, RecoveryReport, Stats};
-use crate::types::{BackendKind, Digest, Durability};
+use crate::types::{Digest, Durability};
 
 mod clear;
 mod delete;
 mod get;
 mod open;
 mod set;
+mod starting;
+
+pub use starting::Starting;
 
 /// What comes in through the constructor instead of from the machine.
 pub struct Parts {
@@ -120,27 +123,31 @@ impl Engine {
         self.report.clone()
     }
 
-    /// Which backend runs.
-    pub fn backend_kind(&self) -> BackendKind {
-        self.backend.kind()
-    }
-
     fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn check_key(&self, key: &[u8]) -> Result<Digest> {
         self.check_open()?;
-        let most = self.config.max_key_bytes;
-        if key.is_empty() {
-            return Err(Error::InvalidInput(format!("the key is empty; a key has 1 to {most} bytes")));
-        }
-        if key.len() > most {
-            let len = key.len();
-            return Err(Error::InvalidInput(format!("the key has {len} bytes; at most {most} (hash longer ones)")));
-        }
-        Ok(digest(&self.seed, key))
+        check_key(&self.config, &self.seed, key)
     }
+
+    /// What a refused write was to replace is gone (P2).
+    fn forget_refused(&self, digest: Digest) {
+        self.log.forget_owing(digest, None);
+    }
+}
+
+fn check_key(config: &Config, seed: &[u8; 16], key: &[u8]) -> Result<Digest> {
+    let most = config.max_key_bytes;
+    if key.is_empty() {
+        return Err(Error::InvalidInput(format!("the key is empty; a key has 1 to {most} bytes")));
+    }
+    if key.len() > most {
+        let len = key.len();
+        return Err(Error::InvalidInput(format!("the key has {len} bytes; at most {most} (hash longer ones)")));
+    }
+    Ok(digest(seed, key))
 }
 
 impl Drop for Engine {

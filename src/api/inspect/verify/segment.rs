@@ -75,13 +75,16 @@ impl Check<'_> {
         self.report.damage(self.name, offset, what);
     }
 
-    /// A file that was never written holds zeros; another whose header is zero has lost it.
+    /// A file that was never written holds zeros. Its header is written last of what goes ahead of the seal before it, so
+    /// data alone are a segment that never began; with a footer it was one that lost its header.
     async fn blank(&mut self) -> io::Result<bool> {
-        let first = self.first_byte(0, self.len_bytes).await?;
-        if let Some(offset) = first {
-            self.damage(0, format!("the header is zero, but there are data at {offset}; the records are lost"));
+        let trailer_at = self.len_bytes.saturating_sub(TRAILER_BYTES as u64);
+        let trailer = exact::read_up_to(self.file, trailer_at, TRAILER_BYTES).await?;
+        if footer::decode_any_trailer(&trailer, self.segment_len_bytes).is_ok() {
+            self.damage(0, "the header is zero, but there is a footer; the records are lost");
+            return Ok(false);
         }
-        Ok(first.is_none())
+        Ok(self.first_byte(0, self.len_bytes).await?.is_none())
     }
 
     /// Length of the file, and zeros behind the header.
