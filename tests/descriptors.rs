@@ -28,10 +28,11 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Waits until this process has that many descriptors again: what was in flight closes its file when it lands.
+/// Waits until this process has no more descriptors than that: what was in flight closes its file when it lands. It may
+/// have fewer: the test harness and the runtime close some of theirs late. What leaks does so in every round.
 async fn settle_at(expected: usize, when: &str) {
     for _ in 0..500 {
-        if descriptors() == expected {
+        if descriptors() <= expected {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
