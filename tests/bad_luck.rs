@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use esker::backend::Backend;
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::format::manifest::Manifest;
@@ -250,6 +251,44 @@ async fn a_half_made_segment_that_stays_is_used() {
     sim.set_faults(no_removal);
     recovers(&cache).await;
     assert_eq!(sim.read_file("/cache/seg-0000.esk").unwrap().len() as u64, SEGMENT_LEN_BYTES);
+}
+
+/// A free segment file that went, by a removal that the disk said had failed, is made anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_segment_that_is_gone_is_made_anew() {
+    let sim = disk_with_a_cache(16).await;
+    sim.write_file("/cache/seg-0001.esk", vec![0; SEGMENT_LEN_BYTES as usize]).unwrap();
+    let cache = builder(&sim).open().await.unwrap();
+    assert_eq!(cache.stats().segments_free, 1);
+    sim.remove(Path::new("/cache/seg-0001.esk")).await.unwrap();
+    assert!(cache.set_with("again", "v", synced()).await.unwrap().is_stored());
+    sim.power_loss();
+    let cache = builder(&sim.reopen()).open().await.unwrap();
+    assert!(is_served(&cache, "again").await && is_served(&cache, "k").await);
+}
+
+/// A disk on which every operation of a kind hangs holds up nobody for longer than the limit, `close` included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_is_lived_with() {
+    let kinds = [OpKind::Open, OpKind::Allocate, OpKind::SyncDir, OpKind::Rename, OpKind::Remove, OpKind::Write];
+    for (seed, op) in kinds.into_iter().enumerate() {
+        let sim = disk_with_a_cache(seed as u64).await;
+        let cache = builder(&sim).config(Config { io_timeout_ms: 50, ..config() }).open().await.unwrap();
+        sim.set_faults(FaultPlan { stalled: vec![op], ..FaultPlan::default() });
+        let calls = async {
+            for n in 0..4 {
+                let _ = cache.set_with(format!("{n}"), vec![7; 40 << 10], synced()).await;
+            }
+            let _ = cache.clear().await;
+            let _ = cache.close().await;
+        };
+        let is_done = tokio::time::timeout(Duration::from_secs(30), calls).await.is_ok();
+        assert!(is_done, "{op:?} holds up its callers");
+        assert!(cache.stats().counts.failures_timed_out > 0, "{op:?}: nothing hung, the test proves nothing");
+        sim.clear_faults();
+        let cache = builder(&sim).open().await.expect("the next one opens");
+        recovers(&cache).await;
+    }
 }
 
 /// Writes are accepted again within ten seconds, without a restart.
