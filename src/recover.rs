@@ -101,6 +101,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
     let mut doubt_below = Sequence(0);
+    let mut has_removed = false;
     for one in examined {
         merge_report(report, &one.report);
         doubt_below = doubt_below.max(one.doubt_below);
@@ -114,7 +115,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
                 if let Some(id) = id {
                     r.segments.saw_id(id);
                 }
-                free_slot(r, one.slot, is_whole).await?;
+                has_removed |= free_slot(r, one.slot, is_whole).await?;
             }
             State::Used(found) => {
                 r.segments.saw_id(found.id);
@@ -123,6 +124,10 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
                 used.push((one.slot, one.file, found));
             }
         }
+    }
+    // What was removed does not come back beside what is made in its place.
+    if has_removed {
+        r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
     }
     // Said in the manifest before any segment is sealed anew, so that the doubt outlives this run.
     if doubt_below > outcome.manifest.cleared {
@@ -150,16 +155,17 @@ fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {
     }
 }
 
-async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<()> {
+/// Whether the file was removed.
+async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<bool> {
     let path = r.segments.path(slot);
     // A file of another length was never finished, or belongs to a larger cache than this one.
     if is_whole && !r.segments.is_over_limit() {
         r.segments.set_free(slot);
-    } else {
-        r.backend.remove(&path).await.map_err(Error::io("remove", &path))?;
-        r.segments.set_absent(slot);
+        return Ok(false);
     }
-    Ok(())
+    r.backend.remove(&path).await.map_err(Error::io("remove", &path))?;
+    r.segments.set_absent(slot);
+    Ok(true)
 }
 
 async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Examined>> {

@@ -267,6 +267,43 @@ async fn a_free_segment_that_is_gone_is_made_anew() {
     assert!(is_served(&cache, "again").await && is_served(&cache, "k").await);
 }
 
+/// What an open or a failed rotation removes does not come back with the power.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_stays_removed_after_a_power_loss() {
+    let is_there = |sim: &Sim, name: &str| sim.read_file(format!("{DIR}/{name}")).is_ok();
+    for seed in 0..8 {
+        for name in ["MANIFEST.tmp", "seg-0003.esk"] {
+            let sim = disk_with_a_cache(seed).await;
+            sim.write_file(format!("{DIR}/{name}"), "half made").unwrap();
+            sim.sync_dir(Path::new(DIR)).await.unwrap();
+            let cache = builder(&sim).open().await.unwrap();
+            assert!(!is_there(&sim, name));
+            sim.power_loss();
+            drop(cache);
+            assert!(!is_there(&sim.reopen(), name), "{name} came back");
+        }
+        let sim = Sim::new(seed);
+        let cache = builder(&sim).open().await.unwrap();
+        sim.set_faults(FaultPlan::default().fail(OpKind::SyncDir, When::Nth(1), DiskError::Eio));
+        assert!(!cache.set("k", "v").await.unwrap().is_stored());
+        assert!(!is_there(&sim, "seg-0000.esk"));
+        sim.power_loss();
+        drop(cache);
+        assert!(!is_there(&sim.reopen(), "seg-0000.esk"), "the half-made segment came back");
+    }
+}
+
+/// An unreadable disk is an error that names the file, changes nothing, and goes away with the fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_cannot_be_read_fails_the_open_by_name() {
+    let sim = disk_with_a_cache(17).await;
+    sim.set_faults(FaultPlan::default().fail_on("seg-0000", OpKind::Read, When::Always, DiskError::Eio));
+    let error = refused_and_unchanged(&sim, builder(&sim), "seg-0000.esk").await;
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    sim.clear_faults();
+    assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
+}
+
 /// A disk on which every operation of a kind hangs holds up nobody for longer than the limit, `close` included.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_hangs_is_lived_with() {

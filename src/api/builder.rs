@@ -92,7 +92,11 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidConfig`; `NotACache`, `NewerFormat`, `NotOwned`, `Locked`: nothing was changed; `BackendUnavailable`
-    /// for a backend asked for by name; `Io`.
+    /// for a backend asked for by name; `Io`, which names the file. Damage costs entries and is in the report, but a disk
+    /// that cannot read a segment's header or footer (EIO, say) is an error: what that segment replaced is not known, and
+    /// serving the rest could serve what is dead. Nothing is lost by it; once the disk reads again, `open` works.
+    ///
+    /// Cancel safe: dropped, it leaves a directory that the next `open` takes.
     pub async fn open(self) -> Result<DiskCache> {
         let parts = Parts { clock: self.clock, backend: self.backend, seed: self.seed };
         Ok(DiskCache { engine: Engine::open(&self.dir, self.config, parts).await? })

@@ -181,7 +181,9 @@ impl Log {
             self.segments.set_free(taken.slot);
         } else {
             // Half-made files do not stay.
-            let _ = self.backend.remove(&self.segments.path(taken.slot)).await;
+            if self.backend.remove(&self.segments.path(taken.slot)).await.is_ok() {
+                let _ = self.backend.sync_dir(self.segments.dir()).await;
+            }
             self.segments.set_absent(taken.slot);
         }
     }
