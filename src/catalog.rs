@@ -56,6 +56,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     };
     if has(&names, MANIFEST_TMP) && !created {
         backend.remove(&dir.join(MANIFEST_TMP)).await.map_err(Error::io("remove", dir.join(MANIFEST_TMP)))?;
+        backend.sync_dir(dir).await.map_err(Error::io("sync", dir))?;
     }
     let ours = |n: &std::ffi::OsStr| n == LOCK || n == MANIFEST || n == MANIFEST_TMP;
     let foreign = names.iter().filter(|n| !(ours(&n.name) || n.is_file && parse_segment_name(&n.name).is_some()));

@@ -156,6 +156,8 @@ counters! {
     failures_rename,
     /// Removals that failed.
     failures_remove,
+    /// Of all these, operations that took longer than `io_timeout_ms`.
+    failures_timed_out,
 }
 
 /// Statistics of a cache: the counts since it was opened, and what it holds now.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use esker::backend::Backend;
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::format::manifest::Manifest;
@@ -282,6 +283,81 @@ async fn a_half_made_segment_that_stays_is_used() {
     sim.set_faults(no_removal);
     recovers(&cache).await;
     assert_eq!(sim.read_file("/cache/seg-0000.esk").unwrap().len() as u64, SEGMENT_LEN_BYTES);
+}
+
+/// A free segment file that went, by a removal that the disk said had failed, is made anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_segment_that_is_gone_is_made_anew() {
+    let sim = disk_with_a_cache(16).await;
+    sim.write_file("/cache/seg-0001.esk", vec![0; SEGMENT_LEN_BYTES as usize]).unwrap();
+    let cache = builder(&sim).open().await.unwrap();
+    assert_eq!(cache.stats().segments_free, 1);
+    sim.remove(Path::new("/cache/seg-0001.esk")).await.unwrap();
+    assert!(cache.set_with("again", "v", synced()).await.unwrap().is_stored());
+    sim.power_loss();
+    let cache = builder(&sim.reopen()).open().await.unwrap();
+    assert!(is_served(&cache, "again").await && is_served(&cache, "k").await);
+}
+
+/// What an open or a failed rotation removes does not come back with the power.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_stays_removed_after_a_power_loss() {
+    let is_there = |sim: &Sim, name: &str| sim.read_file(format!("{DIR}/{name}")).is_ok();
+    for seed in 0..8 {
+        for name in ["MANIFEST.tmp", "seg-0003.esk"] {
+            let sim = disk_with_a_cache(seed).await;
+            sim.write_file(format!("{DIR}/{name}"), "half made").unwrap();
+            sim.sync_dir(Path::new(DIR)).await.unwrap();
+            let cache = builder(&sim).open().await.unwrap();
+            assert!(!is_there(&sim, name));
+            sim.power_loss();
+            drop(cache);
+            assert!(!is_there(&sim.reopen(), name), "{name} came back");
+        }
+        let sim = Sim::new(seed);
+        let cache = builder(&sim).open().await.unwrap();
+        sim.set_faults(FaultPlan::default().fail(OpKind::SyncDir, When::Nth(1), DiskError::Eio));
+        assert!(!cache.set("k", "v").await.unwrap().is_stored());
+        assert!(!is_there(&sim, "seg-0000.esk"));
+        sim.power_loss();
+        drop(cache);
+        assert!(!is_there(&sim.reopen(), "seg-0000.esk"), "the half-made segment came back");
+    }
+}
+
+/// An unreadable disk is an error that names the file, changes nothing, and goes away with the fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_cannot_be_read_fails_the_open_by_name() {
+    let sim = disk_with_a_cache(17).await;
+    sim.set_faults(FaultPlan::default().fail_on("seg-0000", OpKind::Read, When::Always, DiskError::Eio));
+    let error = refused_and_unchanged(&sim, builder(&sim), "seg-0000.esk").await;
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    sim.clear_faults();
+    assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
+}
+
+/// A disk on which every operation of a kind hangs holds up nobody for longer than the limit, `close` included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_is_lived_with() {
+    let kinds = [OpKind::Open, OpKind::Allocate, OpKind::SyncDir, OpKind::Rename, OpKind::Remove, OpKind::Write];
+    for (seed, op) in kinds.into_iter().enumerate() {
+        let sim = disk_with_a_cache(seed as u64).await;
+        let cache = builder(&sim).config(Config { io_timeout_ms: 50, ..config() }).open().await.unwrap();
+        sim.set_faults(FaultPlan { stalled: vec![op], ..FaultPlan::default() });
+        let calls = async {
+            for n in 0..4 {
+                let _ = cache.set_with(format!("{n}"), vec![7; 40 << 10], synced()).await;
+            }
+            let _ = cache.clear().await;
+            let _ = cache.close().await;
+        };
+        let is_done = tokio::time::timeout(Duration::from_secs(30), calls).await.is_ok();
+        assert!(is_done, "{op:?} holds up its callers");
+        assert!(cache.stats().counts.failures_timed_out > 0, "{op:?}: nothing hung, the test proves nothing");
+        sim.clear_faults();
+        let cache = builder(&sim).open().await.expect("the next one opens");
+        recovers(&cache).await;
+    }
 }
 
 /// Writes are accepted again within ten seconds, without a restart.

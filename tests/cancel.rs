@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use esker::backend::sim::{FaultPlan, Sim};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
@@ -154,8 +155,34 @@ async fn a_dropped_clear_becomes_durable() {
                 break;
             }
             assert!(tries < 1000, "{polls}: the clear was never made durable");
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         cache.close().await.expect("close");
+    }
+}
+
+/// What a dropped `clear` has in flight does not land in the middle of the next one.
+#[tokio::test]
+async fn the_manifest_is_whole_at_any_time_though_clears_are_dropped() {
+    for seed in 0..20 {
+        let sim = slow(seed);
+        let cache = builder(&sim).open().await.expect("open");
+        let disk = sim.clone();
+        let watch = tokio::spawn(poll_fn(move |cx| {
+            let manifest = disk.read_file(format!("{DIR}/MANIFEST")).expect("a manifest");
+            if Manifest::decode(&manifest).is_err() {
+                return Poll::Ready(manifest);
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        for polls in 4..20 {
+            // The upkeep rests, so that this call writes the manifest, and the upkeep once it is dropped.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let _ = dropped_after(polls, cache.clear()).await;
+            assert!(!watch.is_finished(), "seed {seed}, {polls} polls: {:?}", watch.await);
+        }
+        watch.abort();
+        assert_reopens_alike(&sim, cache).await;
     }
 }

@@ -5,10 +5,11 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::hook::{Hook, Hooked};
 use esker::backend::IoFuture;
-use esker::backend::sim::{FaultPlan, OpKind, Sim};
+use esker::backend::sim::{FaultPlan, OpKind, ReadNow, Sim};
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::{Config, DiskCache, Durability, SetOptions};
 
@@ -82,4 +83,53 @@ async fn a_second_close_waits_for_the_first() {
         closing.await.expect("join").expect("close");
     }
     assert!(serves(&builder(sim).open().await.expect("open"), "k").await);
+}
+
+/// A get that is so slow that the place it reads is used again, for a newer value of the same key at the same offset.
+#[tokio::test]
+async fn a_slow_get_does_not_bury_the_entry_that_took_the_place() {
+    let sim = Sim::new(3);
+    sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
+    let (armed, go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(tokio::sync::Notify::new()));
+    let (is_armed, gate) = (armed.clone(), go_on.clone());
+    let hook: Hook = Arc::new(move |op, path: &Path| {
+        if op != OpKind::Read || !path.ends_with("seg-0000.esk") || !is_armed.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        let gate = gate.clone();
+        let wait: IoFuture<()> = Box::pin(async move {
+            gate.notified().await;
+            Ok(())
+        });
+        Some(wait)
+    });
+    let cache = builder(Hooked { inner: Arc::new(sim.clone()), hook }).open().await.expect("open");
+    // One entry a segment, so that each stands at the same offset of its own.
+    let version = |n: u8| vec![n; 50 << 10];
+    let stands_there = |n: u8| sim.read_file("/cache/seg-0000.esk").is_ok_and(|file| file[30_000] == n);
+    assert!(cache.set_with("k", version(1), synced()).await.expect("set").is_stored());
+    // Sealed by the next one, so that the reader does not hold the writer's lock.
+    assert!(cache.set_with("other", version(1), synced()).await.expect("set").is_stored());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(stands_there(1));
+    armed.store(true, Ordering::SeqCst);
+    let slow = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get("k").await }
+    });
+    while armed.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let mut newest = 1;
+    while newest == 1 || !stands_there(newest) {
+        newest += 1;
+        assert!(newest < 100, "the place is never used again");
+        let outcome = cache.set_with("k", version(newest), synced()).await.expect("set");
+        assert!(outcome.is_stored(), "{newest}: {outcome:?}, {:?}", cache.stats());
+    }
+    go_on.notify_one();
+    let hit = slow.await.expect("join").expect("get").expect("the newest is served");
+    assert_eq!(hit.value()[..], version(newest)[..]);
+    assert!(serves(&cache, "k").await, "the newest was buried: {:?}", cache.stats());
+    assert_eq!(cache.stats().counts.entries_damaged, 0);
 }

@@ -104,7 +104,10 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidConfig`, also where the process may not open enough files; `NotACache`, `NewerFormat`, `NotOwned`,
-    /// `Locked`: nothing was changed; `BackendUnavailable` for a backend asked for by name; `Io`.
+    /// `Locked`: nothing was changed; `BackendUnavailable` for a backend asked for by name; `Io`, which names the file.
+    /// Damage costs entries and is in the report, but a disk that cannot read a segment's header or footer (EIO, say) is
+    /// an error: what that segment replaced is not known, and serving the rest could serve what is dead. Nothing is lost
+    /// by it; once the disk reads again, `open` works.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.

@@ -1,7 +1,6 @@
 //! A backend around a backend: it counts operations, failures by class and open files, and ends waits that take too
 //! long.
 
-use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +10,17 @@ use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::stats::{Counter, Counters};
 use crate::types::BackendKind;
 
-/// Counts into `Counters`, and answers `TimedOut` for reads, writes, syncs and allocations that take longer than
-/// the limit. Such an operation goes on in the background with its file and buffer; what it wrote is unknown, as after
-/// any failed write. Needs a runtime with tokio's time enabled.
+/// Counts into `Counters`, and answers `TimedOut` for operations that take longer than the limit. Such an operation goes
+/// on in the background with its file and buffer; what it wrote is unknown, as after any failed write. Needs a runtime
+/// with tokio's time enabled.
+///
+/// Changes of names (creations, renames, removals) and opens to write happen one at a time. One that nobody waits for any
+/// more ends before the next begins: a rename that comes late must not move the file that the next attempt is writing.
 pub struct Metered {
     inner: Arc<dyn Backend>,
     meter: Meter,
+    /// Held while a name changes.
+    names: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone)]
@@ -25,32 +29,63 @@ struct Meter {
     io_timeout: Duration,
 }
 
+/// Where a failure is counted.
+type Class = fn(&Counters) -> &Counter;
+
 impl Metered {
     /// Wraps `inner`.
     pub fn new(inner: Arc<dyn Backend>, counters: Arc<Counters>, io_timeout: Duration) -> Self {
-        Self { inner, meter: Meter { counters, io_timeout } }
-    }
-}
-
-impl Meter {
-    /// Counts a failure of `operation`.
-    fn count<T: Send + 'static>(&self, operation: IoFuture<T>, failures: fn(&Counters) -> &Counter) -> IoFuture<T> {
-        let counters = self.counters.clone();
-        Box::pin(async move { operation.await.inspect_err(|_| failures(&counters).add_one()) })
+        Self { inner, meter: Meter { counters, io_timeout }, names: Arc::default() }
     }
 
-    /// As [`Meter::count`], and a wait longer than the limit is a failure.
-    fn limit<T: Send + 'static>(&self, operation: IoFuture<T>, failures: fn(&Counters) -> &Counter) -> IoFuture<T> {
-        let Self { counters, io_timeout } = self.clone();
+    /// Changes a name, after the change before has ended. Begun, it ends by itself; not begun, it never does.
+    fn in_turn<T: Send + 'static>(
+        &self,
+        begin: impl FnOnce(&dyn Backend) -> IoFuture<T> + Send + 'static,
+    ) -> IoFuture<T> {
+        let (inner, names) = (self.inner.clone(), self.names.clone());
         Box::pin(async move {
-            let outcome = within(io_timeout, operation).await;
-            outcome.inspect_err(|_| failures(&counters).add_one())
+            let turn = names.lock_owned().await;
+            let change = tokio::spawn(async move {
+                let outcome = begin(&*inner).await;
+                drop(turn);
+                outcome
+            });
+            change.await.unwrap_or_else(|e| Err(io::Error::other(e)))
         })
     }
 }
 
-async fn within<T>(limit: Duration, operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limit, operation).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+impl Meter {
+    /// Counts a failure of `operation`, and a wait longer than the limit as one.
+    fn limit<T: Send + 'static>(&self, operation: IoFuture<T>, failures: Class) -> IoFuture<T> {
+        self.limit_unless(operation, failures, |_| false)
+    }
+
+    /// As [`Meter::limit`], but a file that is not there is an answer, not a failure.
+    fn limit_or_absent<T: Send + 'static>(&self, operation: IoFuture<T>, failures: Class) -> IoFuture<T> {
+        self.limit_unless(operation, failures, |e| e.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn limit_unless<T: Send + 'static>(
+        &self,
+        operation: IoFuture<T>,
+        failures: Class,
+        is_answer: fn(&io::Error) -> bool,
+    ) -> IoFuture<T> {
+        let Self { counters, io_timeout } = self.clone();
+        Box::pin(async move {
+            let outcome = tokio::time::timeout(io_timeout, operation).await.unwrap_or_else(|_| {
+                counters.failures_timed_out.add_one();
+                Err(io::ErrorKind::TimedOut.into())
+            });
+            outcome.inspect_err(|e| {
+                if !is_answer(e) {
+                    failures(&counters).add_one();
+                }
+            })
+        })
+    }
 }
 
 impl Backend for Metered {
@@ -59,52 +94,40 @@ impl Backend for Metered {
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> IoFuture<Arc<dyn DiskFile>> {
-        let (opening, meter) = (self.inner.open(path, mode), self.meter.clone());
+        let opening = if mode == OpenMode::Read {
+            self.inner.open(path, mode)
+        } else {
+            let path = path.to_owned();
+            self.in_turn(move |inner| inner.open(&path, mode))
+        };
+        let (opening, meter) = (self.meter.limit_or_absent(opening, |c| &c.failures_open), self.meter.clone());
         Box::pin(async move {
-            match opening.await {
-                Ok(inner) => {
-                    meter.counters.open_files.add_one();
-                    Ok(Arc::new(MeteredFile { inner, meter }) as Arc<dyn DiskFile>)
-                }
-                Err(e) => {
-                    // A file that is not there is an answer, not a failure.
-                    if e.kind() != io::ErrorKind::NotFound {
-                        meter.counters.failures_open.add_one();
-                    }
-                    Err(e)
-                }
-            }
+            let inner = opening.await?;
+            meter.counters.open_files.add_one();
+            Ok(Arc::new(MeteredFile { inner, meter }) as Arc<dyn DiskFile>)
         })
     }
 
     fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        self.inner.create_dir_all(path)
+        self.meter.limit(self.inner.create_dir_all(path), |c| &c.failures_open)
     }
 
     fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        self.inner.list(dir)
+        self.meter.limit_or_absent(self.inner.list(dir), |c| &c.failures_read)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        self.meter.count(self.inner.rename(from, to), |c| &c.failures_rename)
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.meter.limit(self.in_turn(move |inner| inner.rename(&from, &to)), |c| &c.failures_rename)
     }
 
     fn remove(&self, path: &Path) -> IoFuture<()> {
-        let removed = self.inner.remove(path);
-        let counters = self.meter.counters.clone();
-        // What is not there need not be removed.
-        let is_failure = |e: &io::Error| e.kind() != io::ErrorKind::NotFound;
-        Box::pin(async move {
-            removed.await.inspect_err(|e| {
-                if is_failure(e) {
-                    counters.failures_remove.add_one()
-                }
-            })
-        })
+        let path = path.to_owned();
+        self.meter.limit_or_absent(self.in_turn(move |inner| inner.remove(&path)), |c| &c.failures_remove)
     }
 
     fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        self.meter.count(self.inner.sync_dir(dir), |c| &c.failures_sync)
+        self.meter.limit(self.inner.sync_dir(dir), |c| &c.failures_sync)
     }
 }
 
@@ -144,7 +167,7 @@ impl DiskFile for MeteredFile {
     }
 
     fn len(&self) -> IoFuture<u64> {
-        self.inner.len()
+        self.meter.limit(self.inner.len(), |c| &c.failures_read)
     }
 
     fn try_lock(&self) -> io::Result<bool> {
@@ -156,6 +179,7 @@ impl DiskFile for MeteredFile {
 mod tests {
     use super::*;
     use crate::backend::BufferPool;
+    use crate::backend::sim::{FaultPlan, OpKind, Sim};
     use io::ErrorKind;
 
     /// A disk on which everything fails with this kind of error, or never ends.
@@ -271,13 +295,51 @@ mod tests {
     async fn a_stuck_disk_times_out() -> io::Result<()> {
         let (disk, counters) = metered(Bad(None));
         let file = disk.open(Path::new("good"), OpenMode::Read).await?;
-        let timed_out = Some(ErrorKind::TimedOut);
+        let (timed_out, path) = (Some(ErrorKind::TimedOut), Path::new("stuck"));
+        let create = OpenMode::CreateNew { direct: false };
         assert_eq!(file.read_at(0, 1).await.err().map(|e| e.kind()), timed_out);
         assert_eq!(file.write_at(0, window()?).await.err().map(|e| e.kind()), timed_out);
         assert_eq!(file.sync_data().await.err().map(|e| e.kind()), timed_out);
         assert_eq!(file.allocate(1).await.err().map(|e| e.kind()), timed_out);
-        let c = counters.snapshot();
-        assert_eq!((c.failures_read, c.failures_write, c.failures_sync, c.failures_allocate), (1, 1, 1, 1));
+        assert_eq!(file.len().await.err().map(|e| e.kind()), timed_out);
+        assert_eq!(disk.open(path, OpenMode::Read).await.err().map(|e| e.kind()), timed_out);
+        assert_eq!(disk.create_dir_all(path).await.err().map(|e| e.kind()), timed_out);
+        assert_eq!(disk.list(path).await.err().map(|e| e.kind()), timed_out);
+        assert_eq!(disk.sync_dir(path).await.err().map(|e| e.kind()), timed_out);
+        // The first to change a name hangs, the others wait for it.
+        assert_eq!(disk.open(path, create).await.err().map(|e| e.kind()), timed_out);
+        assert_eq!(disk.rename(path, path).await.err().map(|e| e.kind()), timed_out);
+        assert_eq!(disk.remove(path).await.err().map(|e| e.kind()), timed_out);
+        let expected = crate::stats::Counts {
+            writes: 1,
+            syncs: 1,
+            failures_open: 3,
+            failures_read: 3,
+            failures_write: 1,
+            failures_sync: 2,
+            failures_allocate: 1,
+            failures_rename: 1,
+            failures_remove: 1,
+            failures_timed_out: 12,
+            ..Default::default()
+        };
+        assert_eq!(counters.snapshot(), expected);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_rename_that_comes_late_comes_before_what_is_asked_later() -> io::Result<()> {
+        let (sim, counters) = (Sim::new(1), Arc::new(Counters::default()));
+        let disk = Metered::new(Arc::new(sim.clone()), counters, Duration::from_millis(20));
+        let (from, to) = (Path::new("/d/from"), Path::new("/d/to"));
+        sim.write_file(from, "first")?;
+        sim.set_faults(FaultPlan { stalled: vec![OpKind::Rename], ..FaultPlan::default() });
+        assert_eq!(disk.rename(from, to).await.err().map(|e| e.kind()), Some(ErrorKind::TimedOut));
+        assert_eq!(disk.remove(from).await.err().map(|e| e.kind()), Some(ErrorKind::TimedOut), "it waits its turn");
+        assert!(sim.read_file(from).is_ok(), "removed before the rename has ended");
+        sim.clear_faults();
+        disk.open(from, OpenMode::CreateNew { direct: false }).await?;
+        assert_eq!((sim.read_file(from)?, sim.read_file(to)?), (Vec::new(), b"first".to_vec()));
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 //! # Contract
 //! - Every future is `'static` and owns its file and its buffer until the kernel has answered (P8): dropping it at
 //!   any point is safe, and the operation then goes on in the background.
+//! - A backend takes on 4,096 operations at a time (those of the blocking pool: in the whole process). More wait with
+//!   whoever asks, and one that is dropped while it waits never begins: a disk that hangs fills no memory (P5).
 //! - `read_at` and `write_at` may be short; exactness is written once, in [`exact`].
 //! - `write_at` on a file opened with `direct` needs offset and length in whole blocks of 4,096 bytes. Where the file
 //!   system refuses direct I/O the backend falls back to buffered writes by itself.
@@ -27,6 +29,7 @@ pub mod exact;
 pub mod metered;
 pub mod os;
 pub mod probe;
+mod queue;
 pub mod sim;
 pub mod tokio_fs;
 #[cfg(all(target_os = "linux", feature = "tokio-uring"))]

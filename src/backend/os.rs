@@ -4,8 +4,9 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use super::queue::Queue;
 use super::{DirEntry, IoFuture, OpenMode};
 
 /// An open file of the operating system: one descriptor for reads through the page cache, and for a writable file one
@@ -142,10 +143,13 @@ fn pwrite(file: &File, buf: &[u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_write(file, buf, offset)
 }
 
-/// Runs a blocking call on tokio's blocking pool. It runs to its end even if the future is dropped (P8).
+/// What waits for the blocking pool, or runs there: the pool is the process's, and so is this limit.
+static BLOCKING: LazyLock<Queue> = LazyLock::new(Queue::default);
+
+/// Runs a blocking call on tokio's blocking pool. Begun, it runs to its end even if the future is dropped (P8).
 pub fn blocking<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send + 'static) -> IoFuture<T> {
-    let handle = tokio::task::spawn_blocking(call);
-    Box::pin(async move { handle.await.unwrap_or_else(|e| Err(io::Error::other(e))) })
+    let lost = || io::Error::other("a disk operation panicked, or the runtime is shutting down");
+    BLOCKING.run(move |reply| drop(tokio::task::spawn_blocking(move || reply.send(call()))), lost)
 }
 
 fn open_once(path: &Path, write: bool, create: bool, direct: bool) -> io::Result<File> {

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::fs::File;
 
 use super::os::{self, OsFile};
+use super::queue::{Queue, Reply};
 use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::types::BackendKind;
 
@@ -22,13 +23,12 @@ const IN_FLIGHT: usize = 256;
 /// The most that Linux moves at once; longer operations become short ones.
 const MOST_BYTES: usize = 0x7fff_f000;
 
-type Reply<T> = oneshot::Sender<io::Result<T>>;
-
 /// The backend over `tokio-uring`. Its thread ends when it and the last of its files are dropped, after what is in
 /// flight. The thread has descriptors of its own, so an open file takes twice as many as with the other backends.
 pub struct TokioUring {
     requests: mpsc::UnboundedSender<Request>,
     next_id: AtomicU64,
+    queue: Queue,
 }
 
 enum Request {
@@ -99,7 +99,7 @@ impl TokioUring {
             }
         })?;
         outcome.recv().unwrap_or_else(|_| Err(gone()))?;
-        Ok(Self { requests, next_id: AtomicU64::new(0) })
+        Ok(Self { requests, next_id: AtomicU64::new(0), queue: Queue::default() })
     }
 }
 
@@ -170,12 +170,11 @@ enum Answer {
 }
 
 impl Answer {
-    /// Fails only if nobody waits any more.
     fn send(self) {
         match self {
-            Self::Read(outcome, reply) => drop(reply.send(outcome)),
-            Self::Write(outcome, reply) => drop(reply.send(outcome)),
-            Self::Sync(outcome, reply) => drop(reply.send(outcome)),
+            Self::Read(outcome, reply) => reply.send(outcome),
+            Self::Write(outcome, reply) => reply.send(outcome),
+            Self::Sync(outcome, reply) => reply.send(outcome),
         }
     }
 }
@@ -205,7 +204,7 @@ async fn perform(file: &Files, operation: Operation) -> Answer {
 }
 
 /// Opens a file and hands descriptors of it to the thread. Blocking.
-fn open(path: &Path, mode: OpenMode, id: u64, requests: mpsc::UnboundedSender<Request>) -> io::Result<TokioUringFile> {
+fn open(path: &Path, mode: OpenMode, id: u64, requests: mpsc::UnboundedSender<Request>) -> io::Result<Arc<Shared>> {
     let os = os::open_file(path, mode)?;
     let clones =
         os.read.try_clone().and_then(|r| Ok((r, os.write.as_ref().map(std::fs::File::try_clone).transpose()?)));
@@ -216,7 +215,7 @@ fn open(path: &Path, mode: OpenMode, id: u64, requests: mpsc::UnboundedSender<Re
         }
     })?;
     requests.send(Request::Opened { id, read, write }).map_err(|_| gone())?;
-    Ok(TokioUringFile(Arc::new(Shared { os, id, locked: AtomicBool::new(false), requests })))
+    Ok(Arc::new(Shared { os, id, locked: AtomicBool::new(false), requests }))
 }
 
 impl Backend for TokioUring {
@@ -227,7 +226,8 @@ impl Backend for TokioUring {
     fn open(&self, path: &Path, mode: OpenMode) -> IoFuture<Arc<dyn DiskFile>> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (path, requests) = (path.to_owned(), self.requests.clone());
-        os::blocking(move || Ok(Arc::new(open(&path, mode, id, requests)?) as Arc<dyn DiskFile>))
+        let (opening, queue) = (os::blocking(move || open(&path, mode, id, requests)), self.queue.clone());
+        Box::pin(async move { Ok(Arc::new(TokioUringFile { file: opening.await?, queue }) as Arc<dyn DiskFile>) })
     }
 
     fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
@@ -251,14 +251,17 @@ impl Backend for TokioUring {
     }
 }
 
-struct TokioUringFile(Arc<Shared>);
+struct TokioUringFile {
+    file: Arc<Shared>,
+    queue: Queue,
+}
 
 impl TokioUringFile {
-    fn run<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Operation) -> IoFuture<T> {
-        let (reply, answer) = oneshot::channel();
+    fn run<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Operation + Send + 'static) -> IoFuture<T> {
+        let file = self.file.clone();
         // If the thread is gone, the request is dropped here with its reply.
-        let _ = self.0.requests.send(Request::Run { file: self.0.clone(), operation: make(reply) });
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone())) })
+        let begin = move |reply| drop(file.requests.clone().send(Request::Run { file, operation: make(reply) }));
+        self.queue.run(begin, gone)
     }
 }
 
@@ -276,41 +279,41 @@ impl DiskFile for TokioUringFile {
             Ok(buf) => buf,
             Err(e) => return ready(Err(e)),
         };
-        self.run(|reply| Operation::Read { offset, buf, len, reply })
+        self.run(move |reply| Operation::Read { offset, buf, len, reply })
     }
 
     fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.os.read_now(offset, buf)
+        self.file.os.read_now(offset, buf)
     }
 
     fn write_at(&self, offset: u64, buf: WriteBuf) -> IoFuture<usize> {
-        if let Err(e) = self.0.os.writer().and_then(|_| os::check_offset(offset)) {
+        if let Err(e) = self.file.os.writer().and_then(|_| os::check_offset(offset)) {
             return ready(Err(e));
         }
         if buf.is_empty() {
             return ready(Ok(0));
         }
-        self.run(|reply| Operation::Write { offset, buf, reply })
+        self.run(move |reply| Operation::Write { offset, buf, reply })
     }
 
     fn sync_data(&self) -> IoFuture<()> {
-        self.run(|reply| Operation::Sync { reply })
+        self.run(move |reply| Operation::Sync { reply })
     }
 
     fn allocate(&self, len: u64) -> IoFuture<()> {
-        let file = self.0.clone();
+        let file = self.file.clone();
         os::blocking(move || file.os.allocate(len))
     }
 
     fn len(&self) -> IoFuture<u64> {
-        let file = self.0.clone();
+        let file = self.file.clone();
         os::blocking(move || file.os.len_bytes())
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        let locked = self.0.os.try_lock()?;
+        let locked = self.file.os.try_lock()?;
         if locked {
-            self.0.locked.store(true, Ordering::Relaxed);
+            self.file.locked.store(true, Ordering::Relaxed);
         }
         Ok(locked)
     }

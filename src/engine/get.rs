@@ -9,7 +9,7 @@ use crate::memory::{Item, Tag};
 use crate::read::{self, Failure, Fetched};
 use crate::segment::Stream;
 use crate::stats::Counter;
-use crate::types::{Digest, Millis, RecordKind};
+use crate::types::{Digest, Millis, RecordKind, SegmentId};
 
 /// How often an entry is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
@@ -51,7 +51,7 @@ impl Engine {
                     return missed(&self.counters.misses_collision);
                 }
                 Ok(record) if record.expires.is_some_and(|at| at <= now) => {
-                    self.bury(digest, location).await?;
+                    self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_expired);
                 }
                 Ok(record) => {
@@ -63,6 +63,8 @@ impl Engine {
                 // Evicted while it was read: it may have been rewritten elsewhere.
                 Err(_) if self.index.lookup(digest).map(|f| f.location) != Some(location) => {}
                 Err(Failure::Gone) => {}
+                // Its place was used again, for a newer entry of the same key.
+                Err(Failure::Damaged(segment, _)) if !self.segments.holds(location.slot, segment.id) => {}
                 Err(Failure::Io(segment, error)) => {
                     // A close takes the files away.
                     self.check_open()?;
@@ -73,7 +75,7 @@ impl Engine {
                     let offset = u64::from(location.offset_units) * crate::types::UNIT_BYTES;
                     tracing::warn!(path = %segment.path.display(), offset, %defect, "dropped a damaged record");
                     self.counters.entries_damaged.add_one();
-                    self.bury(digest, location).await?;
+                    self.bury(digest, location, segment.id).await?;
                     return missed(&self.counters.misses_damaged);
                 }
             }
@@ -81,10 +83,11 @@ impl Engine {
         missed(&self.counters.misses_evicted)
     }
 
-    /// Takes an entry that cannot be served out of the index. If an older copy of it may be on disk, a marker keeps
-    /// that one dead.
-    pub(super) async fn bury(&self, digest: Digest, location: Location) -> Result<()> {
-        let is_here = |f: &Found| f.location == location;
+    /// Takes an entry that cannot be served, and was read from this segment, out of the index. If an older copy of it may
+    /// be on disk, a marker keeps that one dead. A newer entry of the key may stand at the same place of the next segment
+    /// in the slot: that one stays.
+    pub(super) async fn bury(&self, digest: Digest, location: Location, segment: SegmentId) -> Result<()> {
+        let is_here = |f: &Found| f.location == location && self.segments.holds(location.slot, segment);
         let Some(found) = self.index.lookup(digest).filter(is_here) else { return Ok(()) };
         if !found.older {
             self.log.forget(digest, location);
@@ -92,11 +95,12 @@ impl Engine {
         }
         let key = digest.0.to_le_bytes();
         let marker = Entry::marker(digest, &key, self.clock.now());
-        match self.log.append(Stream::New, &marker, Order::Bury(location), false).await? {
+        match self.log.append(Stream::New, &marker, Order::Bury(location, segment), false).await? {
             Ok(_) => self.counters.markers_written.add_one(),
-            Err(_) => {
+            Err(_) if self.segments.holds(location.slot, segment) => {
                 self.log.forget_owing(digest, Some(location));
             }
+            Err(_) => {}
         }
         Ok(())
     }

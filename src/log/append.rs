@@ -65,8 +65,8 @@ pub enum Order {
     /// It is a marker for what was dropped at this sequence, and covers no segment younger than this one: not published.
     Marker(Sequence, SegmentId),
     /// It is newer than the record that stands at this place, and takes it out of the index: only if it stands there
-    /// still.
-    Bury(Location),
+    /// still, and the place is still in this segment.
+    Bury(Location, SegmentId),
 }
 
 /// What came of an append.
@@ -217,13 +217,15 @@ impl Log {
                 }
                 None => (Change::Keep, None),
             },
-            (Order::Bury(at), _) if found.is_none_or(|f| f.location != at) => (Change::Keep, None),
+            (Order::Bury(at, id), _) if !self.segments.holds(at.slot, id) || found.is_none_or(|f| f.location != at) => {
+                (Change::Keep, None)
+            }
             (Order::Newest, RecordKind::Put) => {
                 displaced(found);
                 self.segments.add_live(at.slot, length(at));
                 (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
             }
-            (Order::Newest | Order::Bury(_), _) => {
+            (Order::Newest | Order::Bury(..), _) => {
                 displaced(found);
                 (Change::Remove, Some((self.next_sequence(), found)))
             }

@@ -154,16 +154,21 @@ impl Log {
         let path = self.segments.path(taken.slot);
         let direct = self.config.direct_io;
         let (old, new) = (OpenMode::ReadWrite { direct }, OpenMode::CreateNew { direct });
-        let file = match self.backend.open(&path, if taken.exists { old } else { new }).await {
-            // Half made before the disk failed, and not removed.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.backend.open(&path, old).await?,
-            other => other?,
+        let (expected, other) = if taken.exists { (old, new) } else { (new, old) };
+        let mut is_whole = taken.exists;
+        let file = match self.backend.open(&path, expected).await {
+            // Half made before the disk failed and not removed, or removed although the disk said that it failed.
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                is_whole = false;
+                self.backend.open(&path, other).await?
+            }
+            opened => opened?,
         };
         // A killed predecessor's writes may still land here (trap 7).
         if !file.try_lock()? {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        if !taken.exists {
+        if !is_whole {
             file.allocate(self.segments.segment_len_bytes()).await?;
             self.backend.sync_dir(self.segments.dir()).await?;
         }
@@ -183,7 +188,9 @@ impl Log {
             self.segments.set_free(taken.slot);
         } else {
             // Half-made files do not stay.
-            let _ = self.backend.remove(&self.segments.path(taken.slot)).await;
+            if self.backend.remove(&self.segments.path(taken.slot)).await.is_ok() {
+                let _ = self.backend.sync_dir(self.segments.dir()).await;
+            }
             self.segments.set_absent(taken.slot);
         }
     }

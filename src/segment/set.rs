@@ -123,6 +123,11 @@ impl SegmentSet {
         }
     }
 
+    /// Whether this segment is in the slot, and not a later one.
+    pub fn holds(&self, slot: u16, id: SegmentId) -> bool {
+        matches!(self.slots.read().get(slot as usize), Some(State::Used(segment)) if segment.id == id)
+    }
+
     /// Every segment in use.
     pub fn used(&self) -> Vec<Arc<Segment>> {
         let slots = self.slots.read();

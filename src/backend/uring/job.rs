@@ -5,13 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use crate::backend::WriteBuf;
 use crate::backend::os::OsFile;
-
-/// Where the answer goes. A dropped sender tells the waiting future that the ring is gone.
-pub(super) type Reply<T> = oneshot::Sender<io::Result<T>>;
+use crate::backend::queue::Reply;
 
 /// An operation. It lives in the ring's table from submission until the kernel's answer (P8).
 pub(super) enum Job {
@@ -55,19 +51,18 @@ impl Job {
             Ok(count) => Ok(count),
             Err(_) => Err(io::Error::from_raw_os_error(result.wrapping_neg())),
         };
-        // A send fails only if nobody waits any more.
         match self {
             Self::Read { file, buf, reply, .. } => {
                 drop(file);
-                let _ = reply.send(result.map(|_| buf));
+                reply.send(result.map(|_| buf));
             }
             Self::Write { file, buf, reply, .. } => {
                 drop((file, buf));
-                let _ = reply.send(result);
+                reply.send(result);
             }
             Self::Sync { file, reply } => {
                 drop(file);
-                let _ = reply.send(result.map(|_| ()));
+                reply.send(result.map(|_| ()));
             }
             Self::Wake { .. } | Self::Nop => {}
         }
@@ -78,15 +73,15 @@ impl Job {
         match self {
             Self::Read { file, buf, reply, .. } => {
                 std::mem::forget((file, buf));
-                let _ = reply.send(Err(gone()));
+                reply.send(Err(gone()));
             }
             Self::Write { file, buf, reply, .. } => {
                 std::mem::forget((file, buf));
-                let _ = reply.send(Err(gone()));
+                reply.send(Err(gone()));
             }
             Self::Sync { file, reply } => {
                 std::mem::forget(file);
-                let _ = reply.send(Err(gone()));
+                reply.send(Err(gone()));
             }
             Self::Wake { eventfd, buf } => std::mem::forget((eventfd, buf)),
             Self::Nop => {}

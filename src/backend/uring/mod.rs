@@ -6,11 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::oneshot;
-
-use self::job::{Job, Reply, gone};
+use self::job::{Job, gone};
 use self::reactor::Handle;
 use super::os::{self, OsFile};
+use super::queue::{Queue, Reply};
 use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::types::BackendKind;
 
@@ -27,6 +26,7 @@ pub struct Uring(Arc<Rings>);
 struct Rings {
     handles: Vec<Handle>,
     next: AtomicUsize,
+    queue: Queue,
 }
 
 impl Uring {
@@ -46,7 +46,7 @@ impl Uring {
     pub fn with_threads(threads: usize) -> io::Result<Self> {
         let handles =
             (0..threads.max(1)).map(|n| Handle::start(format!("esker-uring-{n}"))).collect::<io::Result<_>>()?;
-        Ok(Self(Arc::new(Rings { handles, next: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Rings { handles, next: AtomicUsize::new(0), queue: Queue::default() })))
     }
 }
 
@@ -57,10 +57,9 @@ impl Rings {
     }
 
     /// Queues the job that `make` builds around the reply; the future waits for it.
-    fn run<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Job) -> IoFuture<T> {
-        let (reply, answer) = oneshot::channel();
-        self.submit(make(reply));
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone())) })
+    fn run<T: Send + 'static>(self: &Arc<Self>, make: impl FnOnce(Reply<T>) -> Job + Send + 'static) -> IoFuture<T> {
+        let rings = self.clone();
+        self.queue.run(move |reply| rings.submit(make(reply)), gone)
     }
 }
 
@@ -115,7 +114,7 @@ impl DiskFile for RingFile {
             Err(e) => return ready(Err(e)),
         };
         let file = self.file.clone();
-        self.rings.run(|reply| Job::Read { file, offset, buf, len, reply })
+        self.rings.run(move |reply| Job::Read { file, offset, buf, len, reply })
     }
 
     fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -130,7 +129,7 @@ impl DiskFile for RingFile {
             return ready(Ok(0));
         }
         let file = self.file.clone();
-        self.rings.run(|reply| Job::Write { file, offset, buf, reply })
+        self.rings.run(move |reply| Job::Write { file, offset, buf, reply })
     }
 
     fn sync_data(&self) -> IoFuture<()> {
@@ -138,7 +137,7 @@ impl DiskFile for RingFile {
             return ready(Err(e));
         }
         let file = self.file.clone();
-        self.rings.run(|reply| Job::Sync { file, reply })
+        self.rings.run(move |reply| Job::Sync { file, reply })
     }
 
     fn allocate(&self, len: u64) -> IoFuture<()> {

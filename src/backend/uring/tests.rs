@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::ring::Ring;
 use super::*;
+use crate::backend::queue::MAX_OPERATIONS;
 
 /// A ring, or `None` where the kernel refuses one: nothing can be tested then.
 fn handle() -> Option<Handle> {
@@ -24,7 +25,7 @@ fn pipe() -> (Arc<OsFile>, std::io::PipeWriter) {
 }
 
 fn read_job(file: &Arc<OsFile>) -> (Job, oneshot::Receiver<io::Result<Vec<u8>>>) {
-    let (reply, answer) = oneshot::channel();
+    let (reply, answer) = Reply::pair();
     let job = Job::Read { file: file.clone(), offset: 0, buf: Vec::with_capacity(8), len: 8, reply };
     (job, answer)
 }
@@ -90,7 +91,7 @@ fn the_thread_ends_though_the_handle_goes_while_it_is_answering() {
 fn a_sleeping_thread_hears_every_submission() {
     let Some(handle) = handle() else { return };
     for round in 0..2000 {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::pair();
         let file = File::open("/proc/self/stat").unwrap();
         let file = Arc::new(OsFile { read: file, write: None });
         handle.submit(Job::Read { file, offset: 0, buf: Vec::with_capacity(8), len: 8, reply });
@@ -152,4 +153,18 @@ fn results_become_counts_and_errnos() {
     assert_eq!(finish(-5).unwrap_err().raw_os_error(), Some(5));
     assert_eq!(finish(0).unwrap(), b"");
     assert!(finish(i32::MIN).is_err());
+}
+
+#[tokio::test]
+async fn reads_that_hang_and_are_given_up_do_not_pile_up() {
+    if handle().is_none() {
+        return;
+    }
+    let (file, _writer) = pipe();
+    let ring_file = RingFile { file: file.clone(), rings: Uring::new().unwrap().0 };
+    for _ in 0..2 * MAX_OPERATIONS {
+        drop(ring_file.read_at(0, 8));
+    }
+    // Every operation holds the file; so do this test and the handle.
+    assert_eq!(Arc::strong_count(&file), MAX_OPERATIONS + 2);
 }
