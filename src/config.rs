@@ -18,37 +18,49 @@ pub const MAX_SEGMENTS: u64 = 1 << 16;
 /// What the manifest and the lock file may take, counted against the capacity.
 pub const DIRECTORY_OVERHEAD_BYTES: u64 = 4 * BLOCK_BYTES;
 
-/// Every setting of the engine. `Default` gives a 1 GiB cache.
+/// Most shards of an index.
+pub const MAX_INDEX_SHARDS: usize = 1024;
+/// The smallest write buffer, in bytes.
+pub const MIN_WRITE_BUFFER_BYTES: u64 = 1 << 20;
+/// The most of a segment that eviction may rewrite, in percent: the rest is the room that it makes.
+pub const MAX_REINSERT_PERCENT: u8 = 90;
+
+/// Every setting of the engine. [`Config::default`] says what each is if it is not set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Disk space that the directory may take, everything counted.
     pub capacity_bytes: u64,
-    /// Length of a segment file; `None` chooses from the capacity (64 MiB for large caches), or takes what the
-    /// directory already has. A multiple of 4,096.
+    /// Length of a segment file, a multiple of 4,096 from [`MIN_SEGMENT_LEN_BYTES`] to [`MAX_SEGMENT_LEN_BYTES`]; `None`
+    /// takes what the directory already has, and of a new one [`Config::chosen_segment_len_bytes`].
     pub segment_len_bytes: Option<u64>,
     /// Memory for the hot tier; 0 = none.
     pub memory_bytes: u64,
     /// The way to the disk.
     pub backend: BackendKind,
-    /// Shards of the index of a new directory, 1 to 1,024; an existing one keeps its number.
+    /// Shards of the index of a new directory, 1 to [`MAX_INDEX_SHARDS`]; an existing one keeps its number.
     pub index_shards: usize,
     /// A `Buffered` write is written out within this many milliseconds.
     pub flush_interval_ms: u64,
-    /// Memory for records that are not written yet. A single larger record may pass it alone.
+    /// Memory for records that are not written yet, at least [`MIN_WRITE_BUFFER_BYTES`]. A single larger record may pass
+    /// it alone.
     pub write_buffer_bytes: u64,
     /// Longest value accepted, in bytes; `None`: what fits one segment.
     pub max_value_bytes: Option<u64>,
-    /// Longest key accepted, in bytes: 1 to 65,536.
+    /// Longest key accepted, in bytes: 1 to [`MAX_KEY_BYTES`].
     pub max_key_bytes: usize,
     /// Time to live of entries set without one, in milliseconds; `None`: for ever.
     pub default_ttl_ms: Option<u64>,
     /// Entries whose time to live is at most this go to an append stream of their own.
     pub short_ttl_ms: u64,
-    /// At most this share of a segment, in percent, is rewritten when it is evicted; 0 drops the oldest (FIFO).
+    /// At most this share of a segment, in percent, is rewritten when it is evicted, up to [`MAX_REINSERT_PERCENT`]; 0
+    /// drops the oldest (FIFO).
     pub reinsert_percent: u8,
     /// Write past the page cache (O_DIRECT) where the file system can.
     pub direct_io: bool,
+    /// Whether `open` returns before the segments are indexed. Until they are, every get is a miss, counted as
+    /// `misses_indexing`; `try_set` is refused as `Busy`; everything else waits.
+    pub index_in_background: bool,
     /// How long `open` waits for the writes of a killed predecessor to land, in milliseconds.
     pub lock_wait_ms: u64,
     /// A disk operation that takes longer counts as failed, in milliseconds.
@@ -71,6 +83,7 @@ impl Default for Config {
             short_ttl_ms: 60_000,
             reinsert_percent: 25,
             direct_io: true,
+            index_in_background: false,
             lock_wait_ms: 30_000,
             io_timeout_ms: 30_000,
         }
@@ -79,7 +92,7 @@ impl Default for Config {
 
 impl Config {
     /// The segment length that a new directory gets: as configured, or from the capacity, so that a large cache has
-    /// 64 MiB segments and a small one about 64 segments.
+    /// segments of [`MAX_SEGMENT_LEN_BYTES`] and a small one about 64 of them.
     pub fn chosen_segment_len_bytes(&self) -> u64 {
         self.segment_len_bytes.unwrap_or_else(|| {
             let share = (self.capacity_bytes / 64).max(1);
@@ -115,26 +128,28 @@ impl Config {
         }
         let len = self.chosen_segment_len_bytes();
         self.validate_capacity(len)?;
-        if !(1..=1024).contains(&self.index_shards) {
-            return bad(format!("index_shards is {}; it must be 1 to 1024", self.index_shards));
+        if !(1..=MAX_INDEX_SHARDS).contains(&self.index_shards) {
+            return bad(format!("index_shards is {}; it must be 1 to {MAX_INDEX_SHARDS}", self.index_shards));
         }
         if self.flush_interval_ms == 0 {
             return bad("flush_interval_ms is 0; the smallest is 1 (or write with `Durability::Written`)".into());
         }
-        if self.write_buffer_bytes < 1 << 20 {
-            return bad(format!("write_buffer_bytes is {}; it must be at least {}", self.write_buffer_bytes, 1 << 20));
+        if self.write_buffer_bytes < MIN_WRITE_BUFFER_BYTES {
+            let has = self.write_buffer_bytes;
+            return bad(format!("write_buffer_bytes is {has}; it must be at least {MIN_WRITE_BUFFER_BYTES}"));
         }
         if !(1..=MAX_KEY_BYTES).contains(&self.max_key_bytes) {
             return bad(format!("max_key_bytes is {}; it must be 1 to {MAX_KEY_BYTES}", self.max_key_bytes));
         }
-        if self.reinsert_percent > 90 {
+        if self.reinsert_percent > MAX_REINSERT_PERCENT {
+            let has = self.reinsert_percent;
             return bad(format!(
-                "reinsert_percent is {}; at most 90, so that writing frees room",
-                self.reinsert_percent
+                "reinsert_percent is {has}; at most {MAX_REINSERT_PERCENT}, so that writing frees room"
             ));
         }
         if self.io_timeout_ms == 0 {
-            return bad("io_timeout_ms is 0; every operation would fail. 30000 is the default".into());
+            let usual = Self::default().io_timeout_ms;
+            return bad(format!("io_timeout_ms is 0; every operation would fail. {usual} is the default"));
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ impl SetOptions {
         self
     }
 
-    /// Opaque bytes kept beside the value, at most 65,535.
+    /// Opaque bytes kept beside the value, at most [`MAX_METADATA_BYTES`](crate::MAX_METADATA_BYTES).
     #[must_use]
     pub fn metadata(mut self, metadata: impl Into<Bytes>) -> Self {
         self.metadata = metadata.into();

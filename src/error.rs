@@ -71,6 +71,9 @@ pub enum Error {
     /// What was asked to be made durable was lost: the disk failed. It was removed from the cache.
     #[error("the disk failed while writing; the entry was dropped. Check the disk; the cache goes on by itself")]
     WriteFailed,
+    /// The cache could not be opened in the background (see `Config::index_in_background`).
+    #[error("the cache did not open: {0}")]
+    OpenFailed(std::sync::Arc<Error>),
     /// The cache was closed.
     #[error("the cache is closed; open it again")]
     Closed,

@@ -111,8 +111,10 @@ pub use api::inspect;
 pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReason, SetOptions, SetOutcome, Source};
 pub use config::Config;
 pub use error::{Error, Result};
-pub use stats::{Counts, RecoveryReport, Stats};
-pub use types::{BackendKind, Digest, Durability, Millis, RecordKind, SegmentId, Sequence};
+pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
+pub use types::{
+    BackendKind, Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, RecordKind, SegmentId, Sequence,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

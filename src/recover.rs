@@ -5,33 +5,32 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::format::file_name::segment_name;
-use crate::format::footer::{self, FooterDefect, Row};
+use crate::format::footer::{self, Row};
 use crate::format::manifest::Manifest;
-use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::index::load::{Batch, Candidate, Claim};
-use crate::index::{Index, Location};
-use crate::segment::scan::{self, Scope};
-use crate::segment::{Segment, SegmentSet, Summary, summarize};
-use crate::stats::RecoveryReport;
-use crate::types::{Millis, RecordKind, SegmentId, Sequence};
+use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
+use crate::index::Index;
+use crate::index::load::Batch;
+use crate::segment::{Extent, Segment, SegmentSet, Summary};
+use crate::stats::{Progress, RecoveryReport};
+use crate::types::{Millis, SegmentId, Sequence};
 
+mod examine;
 mod publish;
 
+use examine::{State, examine_all};
 use publish::Publisher;
 
 /// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
 const SPARE_IDS: u64 = 1 << 16;
 
-/// Segments looked at side by side.
-const PARALLEL: usize = 8;
+/// How much is written again at a time, in bytes.
+const REWRITE_BYTES: u64 = 1 << 20;
 
 /// What recovery works on.
 #[derive(Clone)]
@@ -50,6 +49,8 @@ pub struct Recovery {
     pub now: Millis,
     /// How long to wait for a dead process's writes.
     pub lock_wait: Duration,
+    /// How far it is.
+    pub progress: Arc<Progress>,
 }
 
 /// What recovery learned besides the report.
@@ -63,33 +64,22 @@ pub struct Outcome {
     pub manifest: Manifest,
 }
 
-/// What a file turned out to be.
-enum State {
-    /// It holds nothing. Its last id, if known; whether it has its full length.
-    Free { id: Option<SegmentId>, is_whole: bool },
-    /// Not of this directory: left alone.
-    Foreign(String),
-    /// It holds records.
-    Used(Used),
-}
-
 /// A file that holds records.
 struct Used {
     id: SegmentId,
+    stream: u8,
     summary: Summary,
     newest: Millis,
     batch: Batch,
-    /// The rows of a segment that was not sealed, and shall be.
-    unsealed: Option<Vec<Row>>,
+    /// If it has no footer, what it shall be sealed with.
+    unsealed: Option<Unsealed>,
 }
 
-struct Examined {
-    slot: u16,
-    file: Arc<dyn DiskFile>,
-    state: State,
-    report: RecoveryReport,
-    /// Keys are hidden by damage: older entries may have been replaced there.
-    doubt_below: Sequence,
+/// A segment that was being written.
+struct Unsealed {
+    rows: Vec<Row>,
+    /// Up to where it is known to be on the device.
+    synced: u64,
 }
 
 /// Rebuilds the index from the files in `slots`.
@@ -97,14 +87,14 @@ struct Examined {
 /// # Errors
 /// `NewerFormat`, `Locked`, `Io`. A damaged file is not an error.
 pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
+    r.progress.total.store(slots.len() as u64, Ordering::Relaxed);
     let examined = examine_all(r, slots).await?;
     let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
-    let mut doubt_below = Sequence(0);
-    let mut has_removed = false;
+    let (mut doubts, mut extents, mut free) = (Vec::new(), Vec::new(), Vec::new());
     for one in examined {
         merge_report(report, &one.report);
-        doubt_below = doubt_below.max(one.doubt_below);
+        doubts.extend(one.doubt);
         match one.state {
             State::Foreign(note) => {
                 report.note(note);
@@ -115,9 +105,11 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
                 if let Some(id) = id {
                     r.segments.saw_id(id);
                 }
-                has_removed |= free_slot(r, one.slot, is_whole).await?;
+                free.push((one.slot, is_whole, None));
             }
+            State::Lost { is_whole } => free.push((one.slot, is_whole, Some(one.file))),
             State::Used(found) => {
+                extents.extend(Extent::of(found.stream, found.id, &found.summary));
                 r.segments.saw_id(found.id);
                 outcome.newest = outcome.newest.max(found.newest);
                 outcome.last_sequence = outcome.last_sequence.max(Sequence(found.summary.max_sequence));
@@ -125,19 +117,27 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
             }
         }
     }
-    // What was removed does not come back beside what is made in its place.
-    if has_removed {
-        r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
-    }
-    // Said in the manifest before any segment is sealed anew, so that the doubt outlives this run.
-    if doubt_below > outcome.manifest.cleared {
-        outcome.manifest.cleared = Sequence(doubt_below.0 - 1);
+    // Said in the manifest before any segment is sealed anew or freed, so that the doubt outlives this run.
+    let floor = doubts.iter().map(|doubt| doubt.floor(&extents)).max().unwrap_or_default();
+    if floor > outcome.manifest.cleared {
+        outcome.manifest.cleared = floor;
         catalog::write_manifest(&*r.backend, &r.dir, &outcome.manifest)
             .await
             .map_err(Error::io("write the manifest of", &r.dir))?;
     }
     // Ids whose header did not get to the device are not given out again: their records may have.
     r.segments.saw_id(SegmentId(r.segments.newest_id().0 + SPARE_IDS));
+    let mut has_removed = false;
+    for (slot, is_whole, lost) in free {
+        if let Some(file) = lost {
+            mark_free(r, &*file).await.map_err(Error::io("free", r.segments.path(slot)))?;
+        }
+        has_removed |= free_slot(r, slot, is_whole).await?;
+    }
+    // What was removed does not come back beside what is made in its place.
+    if has_removed {
+        r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
+    }
     publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
@@ -155,6 +155,19 @@ fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {
     }
 }
 
+/// Says that a file holds nothing which lost what said what it holds, or the next open would be in doubt again.
+async fn mark_free(r: &Recovery, file: &dyn DiskFile) -> io::Result<()> {
+    let header = SegmentHeader {
+        id: r.segments.next_id(),
+        segment_len_bytes: r.manifest.segment_len_bytes,
+        created: r.now,
+        stream: FREE_STREAM,
+        directory_id: r.manifest.directory_id,
+    };
+    write_all(file, 0, &header.encode()).await?;
+    file.sync_data().await
+}
+
 /// Whether the file was removed.
 async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<bool> {
     let path = r.segments.path(slot);
@@ -166,122 +179,6 @@ async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<bool> {
     r.backend.remove(&path).await.map_err(Error::io("remove", &path))?;
     r.segments.set_absent(slot);
     Ok(true)
-}
-
-async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Examined>> {
-    let mut tasks = JoinSet::new();
-    let mut examined = Vec::with_capacity(slots.len());
-    for &slot in slots {
-        if tasks.len() >= PARALLEL {
-            examined.extend(joined(&mut tasks).await?);
-        }
-        tasks.spawn(examine(r.clone(), slot));
-    }
-    while let Some(one) = joined(&mut tasks).await? {
-        examined.push(one);
-    }
-    Ok(examined)
-}
-
-async fn joined(tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
-    match tasks.join_next().await {
-        None => Ok(None),
-        Some(Ok(one)) => one.map(Some),
-        Some(Err(e)) => Err(Error::io("recover from", "a segment")(io::Error::other(e))),
-    }
-}
-
-/// Looks at one file.
-async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
-    let (backend, manifest) = (&*r.backend, &r.manifest);
-    let path = r.segments.path(slot);
-    let failed = |e| Error::io("read", &path)(e);
-    let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
-    let len = file.len().await.map_err(failed)?;
-    let is_whole = len == manifest.segment_len_bytes;
-    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
-    let mut report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
-    let one = |file, state, report| Examined { slot, file, state, report, doubt_below: Sequence(0) };
-    let header = match SegmentHeader::decode(&head) {
-        Ok(header) => header,
-        Err(defect) => {
-            if head.iter().any(|&b| b != 0) {
-                report.note(format!("{}: {defect}; its records are dropped", segment_name(slot)));
-                report.dropped_damaged += 1;
-            }
-            return Ok(one(file, State::Free { id: None, is_whole }, report));
-        }
-    };
-    if header.directory_id != manifest.directory_id {
-        let note = format!("{} belongs to another directory; it is left alone", segment_name(slot));
-        return Ok(one(file, State::Foreign(note), report));
-    }
-    if header.stream == FREE_STREAM {
-        return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
-    }
-    match scan::read_footer(&*file, header.id, manifest.segment_len_bytes).await.map_err(failed)? {
-        Ok(footer) => {
-            report.segments_by_footer += 1;
-            report.bytes_read += footer.bytes_read;
-            report.records += u64::from(footer.trailer.rows);
-            let (batch, summary) = gather(&r, slot, footer.rows());
-            let newest = footer.trailer.newest;
-            let state = State::Used(Used { id: header.id, summary, newest, batch, unsealed: None });
-            Ok(one(file, state, report))
-        }
-        Err(defect) => {
-            // Whoever wrote it may be dead, and its writes still land (trap 7).
-            let writer = lock_writable(backend, &path, r.lock_wait).await?;
-            let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
-            let end = len.min(manifest.segment_len_bytes);
-            let scope = Scope { segment: header.id, end, seed: &manifest.seed, resync };
-            let mut scanned = scan::scan(&*file, scope).await.map_err(failed)?;
-            report.segments_scanned += 1;
-            report.bytes_read += scanned.bytes_read;
-            report.records += scanned.rows.len() as u64;
-            report.torn_bytes += scanned.torn_bytes;
-            report.dropped_damaged += scanned.damage.len() as u64;
-            for damage in &scanned.damage {
-                report.note(format!("{} at {}: {}", segment_name(slot), damage.offset, damage.defect));
-            }
-            let rows = std::mem::take(&mut scanned.rows);
-            if rows.is_empty() {
-                return Ok(one(file, State::Free { id: Some(header.id), is_whole }, report));
-            }
-            let (batch, summary) = gather(&r, slot, rows.iter().copied());
-            let doubt_below = Sequence(if scanned.hides_keys { summary.max_sequence } else { 0 });
-            let newest = scanned.newest;
-            let state = State::Used(Used { id: header.id, summary, newest, batch, unsealed: Some(rows) });
-            Ok(Examined { doubt_below, ..one(writer, state, report) })
-        }
-    }
-}
-
-/// The records of a segment, sorted for the index, and what they are.
-fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (Batch, Summary) {
-    let candidate = |row: Row| {
-        let claim = match row.kind {
-            RecordKind::Put if row.is_expired(r.now) => Claim::Expired,
-            RecordKind::Put => Claim::Serve,
-            _ => Claim::Cover,
-        };
-        let at = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
-        Candidate::new(row.digest, row.sequence, claim, at)
-    };
-    (r.index.batch(|| rows.clone().map(candidate)), summarize(rows.clone()))
-}
-
-async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {
-    let mode = OpenMode::ReadWrite { direct: false };
-    let file = backend.open(path, mode).await.map_err(Error::io("open", path))?;
-    let until = tokio::time::Instant::now() + wait;
-    while !file.try_lock().map_err(Error::io("lock", path))? {
-        if tokio::time::Instant::now() >= until {
-            return Err(Error::Locked { path: path.into() });
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(file)
 }
 
 /// Fills the index, then seals what was scanned.
@@ -318,10 +215,8 @@ async fn publish_all(
 
 async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used) -> Result<()> {
     let path = r.segments.path(slot);
-    if let Some(rows) = one.unsealed {
-        seal(&*file, &rows, one.id, r.manifest.segment_len_bytes, one.newest)
-            .await
-            .map_err(Error::io("seal", &path))?;
+    if let Some(unsealed) = &one.unsealed {
+        seal(&*file, &one, unsealed, r.manifest.segment_len_bytes).await.map_err(Error::io("seal", &path))?;
         file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     }
     let segment = Segment::sealed(one.id, slot, path, file, one.summary);
@@ -330,11 +225,28 @@ async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used
     Ok(())
 }
 
-async fn seal(file: &dyn DiskFile, rows: &[Row], id: SegmentId, len_bytes: u64, newest: Millis) -> io::Result<()> {
+async fn seal(file: &dyn DiskFile, one: &Used, unsealed: &Unsealed, len_bytes: u64) -> io::Result<()> {
+    let Unsealed { rows, synced } = unsealed;
     let data_end = rows.last().map_or(0, |row| row.offset() + row.len_bytes());
-    let (at, bytes) = footer::encode(rows, id, len_bytes, data_end, newest);
-    let mut buf = BufferPool::new(0).take(bytes.len())?;
-    buf[..bytes.len()].copy_from_slice(&bytes);
-    exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await?;
+    // Where a sync failed, what the page cache shows may never reach the device, and no later sync says so (trap 6):
+    // it is written again.
+    let mut at = *synced;
+    while at < data_end {
+        let bytes = exact::read_exact_at(file, at, REWRITE_BYTES.min(data_end - at) as usize).await?;
+        write_all(file, at, &bytes).await?;
+        at += bytes.len() as u64;
+    }
+    if *synced < data_end {
+        // The records are durable before a footer says that they are there.
+        file.sync_data().await?;
+    }
+    let (at, bytes) = footer::encode(rows, one.id, len_bytes, data_end, one.newest);
+    write_all(file, at, &bytes).await?;
     file.sync_data().await
+}
+
+async fn write_all(file: &dyn DiskFile, at: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut buf = BufferPool::new(0).take(bytes.len())?;
+    buf[..bytes.len()].copy_from_slice(bytes);
+    exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await
 }

@@ -27,11 +27,36 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn sub_one(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// The live counters of one cache.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter),* }
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// Files that are open now.
+            pub open_files: Gauge,
+        }
 
         /// The counts of one cache at a moment, since it was opened.
         #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +80,8 @@ counters! {
     hits_disk,
     /// Gets of keys that the index does not know (or knows deleted): no disk was touched.
     misses_unknown,
+    /// Gets while the index was being rebuilt in the background.
+    misses_indexing,
     /// Gets of entries that had expired.
     misses_expired,
     /// Gets that met another key with the same digest.
@@ -79,10 +106,20 @@ counters! {
     deletes,
     /// Calls of `clear`.
     clears,
+    /// Times that a write waited for eviction to make room.
+    room_waits,
+    /// Segments that eviction began to empty, each attempt counted.
+    evictions_tried,
+    /// Of these attempts, those that did not free the segment, since the disk failed; they are made again.
+    evictions_failed,
     /// Segments evicted.
     segments_evicted,
     /// Of these, segments in which every entry had expired.
     segments_expired,
+    /// Of these, segments in which nothing was served any more.
+    segments_dead,
+    /// Of these, segments that went because they were the oldest.
+    segments_oldest,
     /// Entries that eviction dropped.
     entries_evicted,
     /// Entries that eviction rewrote.
@@ -124,7 +161,7 @@ counters! {
 }
 
 /// Statistics of a cache: the counts since it was opened, and what it holds now.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Stats {
     /// The counts since the cache was opened.
     #[serde(flatten)]
@@ -141,6 +178,8 @@ pub struct Stats {
     pub used_bytes: u64,
     /// Bytes that the directory may take.
     pub capacity_bytes: u64,
+    /// Files that are open. One that is written to takes two descriptors.
+    pub open_files: u64,
     /// Segment files.
     pub segments: u64,
     /// Of these, free ones.
@@ -151,6 +190,12 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
+    /// Buffers for writing that were made.
+    pub buffers_made: u64,
+    /// Buffers for writing that were used again instead.
+    pub buffers_reused: u64,
+    /// Memory of the buffers that wait to be used again, in bytes.
+    pub buffers_idle_bytes: u64,
 }
 
 impl Stats {
@@ -162,7 +207,13 @@ impl Stats {
     /// Gets that were not.
     pub fn misses(&self) -> u64 {
         let c = &self.counts;
-        c.misses_unknown + c.misses_expired + c.misses_collision + c.misses_damaged + c.misses_io + c.misses_evicted
+        c.misses_unknown
+            + c.misses_indexing
+            + c.misses_expired
+            + c.misses_collision
+            + c.misses_damaged
+            + c.misses_io
+            + c.misses_evicted
     }
 
     /// Hits of all gets, 0 to 1; 0 if there was none.
@@ -170,6 +221,37 @@ impl Stats {
         let (hits, misses) = (self.hits() as f64, self.misses() as f64);
         if hits + misses > 0.0 { hits / (hits + misses) } else { 0.0 }
     }
+}
+
+/// How far recovery is, counted while it goes on.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Segment files that were looked at.
+    pub done: AtomicU64,
+    /// Segment files.
+    pub total: AtomicU64,
+}
+
+impl Progress {
+    /// The counts now.
+    pub fn read(&self, is_done: bool) -> RecoveryProgress {
+        RecoveryProgress {
+            is_done,
+            segments_done: self.done.load(Ordering::Relaxed),
+            segments_total: self.total.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How far a recovery in the background is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RecoveryProgress {
+    /// Whether every entry that was kept can be served.
+    pub is_done: bool,
+    /// Segment files that were read, or whose footer was.
+    pub segments_done: u64,
+    /// Segment files; 0 until the directory was listed.
+    pub segments_total: u64,
 }
 
 /// What recovery found, kept and dropped, and why.

@@ -2,7 +2,7 @@
 //! disk that fills or fails at run time is survived.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,15 +119,47 @@ async fn a_directory_in_use_is_refused_until_it_is_closed() {
     assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
 }
 
+/// The directory cannot be made, or nothing in it opened for writing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_can_only_be_read_is_refused() {
     let sim = Sim::new(6);
-    sim.set_faults(FaultPlan::default().fail(OpKind::CreateDir, When::Always, DiskError::Eio));
+    sim.set_faults(FaultPlan::default().fail(OpKind::CreateDir, When::Always, DiskError::Erofs));
     let error = builder(&sim).open().await.expect_err("must be refused");
     assert!(matches!(&error, Error::Io { path, .. } if path == Path::new(DIR)), "{error}");
-    let text =
-        Error::Io { op: "create", path: DIR.into(), source: io::ErrorKind::ReadOnlyFilesystem.into() }.to_string();
+    let text = error.to_string();
     assert!(text.contains(DIR) && text.contains("remount it writable"), "{text}");
+
+    let sim = disk_with_a_cache(6).await;
+    sim.set_faults(FaultPlan::default().fail_on("LOCK", OpKind::Open, When::Always, DiskError::Erofs));
+    let error = refused_and_unchanged(&sim, builder(&sim), "remount it writable").await;
+    assert!(matches!(&error, Error::Io { .. }), "{error}");
+    sim.clear_faults();
+    assert!(is_served(&builder(&sim).open().await.unwrap(), "k").await);
+}
+
+/// Only root may give a directory away, so only root can run this.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_someone_else_is_refused_and_left_alone() {
+    const SOMEONE: u32 = 12_345;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cache");
+    let open = || DiskCache::builder(&path).config(config()).open();
+    open().await.unwrap().close().await.unwrap();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a directory to someone else");
+        return;
+    }
+    std::os::unix::fs::chown(&path, Some(SOMEONE), None).unwrap();
+    let names = || std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    let before = names();
+    let error = open().await.expect_err("must be refused");
+    assert!(matches!(&error, Error::NotOwned { owner: SOMEONE, us: 0, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("run as that user"), "{text}");
+    assert_eq!(names(), before);
+    std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    open().await.unwrap().close().await.unwrap();
 }
 
 /// A file where the directory should be, on the real file system.

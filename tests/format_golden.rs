@@ -13,6 +13,8 @@ use esker::{Digest, Millis, RecordKind, SegmentId, Sequence};
 
 const PUT: &[u8] = include_bytes!("golden/put.bin");
 const DELETE: &[u8] = include_bytes!("golden/delete.bin");
+const DELETE_HORIZON: &[u8] = include_bytes!("golden/delete_horizon.bin");
+const MARKER: &[u8] = include_bytes!("golden/marker.bin");
 const CHUNK: &[u8] = include_bytes!("golden/chunk.bin");
 const HEAD: &[u8] = include_bytes!("golden/head.bin");
 const PAD: &[u8] = include_bytes!("golden/pad.bin");
@@ -59,6 +61,17 @@ fn put_and_delete() {
     pin(PUT, &put, parts, 4096);
     let parts: [&[u8]; 3] = [b"gone", b"", b""];
     pin(DELETE, &header(RecordKind::Delete, parts, 43, BEGIN + 1), parts, 4144);
+}
+
+/// As they are written: the value says up to which segment what they cover may stand.
+#[test]
+fn delete_and_marker_with_their_horizon() {
+    let value = 7u64.to_le_bytes();
+    let parts: [&[u8]; 3] = [b"gone", b"", &value];
+    pin(DELETE_HORIZON, &header(RecordKind::Delete, parts, 43, BEGIN + 1), parts, 4144);
+    let (key, value) = (digest(&seed(), b"key").0.to_le_bytes(), 6u64.to_le_bytes());
+    let parts: [&[u8]; 3] = [&key, b"", &value];
+    pin(MARKER, &header(RecordKind::Marker, parts, 42, BEGIN + 4), parts, 6400);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-use esker::{BackendKind, DiskCache, Error};
+use esker::{BackendKind, DiskCache};
 
 const WHY_IGNORED: &str = "this must run where io_uring is refused: `make test-no-ring`";
 
@@ -24,11 +24,12 @@ async fn auto_falls_back_to_tokio_fs_and_works() {
     cache.close().await.unwrap();
 }
 
+#[cfg(any(feature = "io-uring", feature = "tokio-uring"))]
 async fn is_refused(kind: BackendKind) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cache");
     match DiskCache::builder(&path).capacity_bytes(64 << 20).backend(kind).open().await {
-        Err(Error::BackendUnavailable { kind: named, why }) => {
+        Err(esker::Error::BackendUnavailable { kind: named, why }) => {
             assert_eq!(named, kind);
             assert!(!why.is_empty(), "the error says why");
         }

@@ -8,11 +8,12 @@ use super::DiskCache;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Parts, Starting};
 use crate::error::Result;
 use crate::types::BackendKind;
 
-/// Builds a [`DiskCache`].
+/// Builds a [`DiskCache`]. What is not set is as in [`Config::default`], which also takes the settings that have no
+/// method here.
 #[must_use]
 pub struct Builder {
     dir: PathBuf,
@@ -33,39 +34,46 @@ impl Builder {
         self
     }
 
-    /// Disk space that the directory may take, everything counted. Default 1 GiB.
+    /// Disk space that the directory may take, everything counted. See [`Config::capacity_bytes`].
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.config.capacity_bytes = bytes;
         self
     }
 
-    /// Length of a segment file; chosen from the capacity if not set.
+    /// Length of a segment file; chosen from the capacity if not set. See [`Config::segment_len_bytes`].
     pub fn segment_len_bytes(mut self, bytes: u64) -> Self {
         self.config.segment_len_bytes = Some(bytes);
         self
     }
 
-    /// Memory for the hot tier; 0, the default, is none.
+    /// Memory for the hot tier; 0 is none. See [`Config::memory_bytes`].
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.config.memory_bytes = bytes;
         self
     }
 
-    /// The way to the disk. Default `Auto`.
+    /// The way to the disk. See [`Config::backend`].
     pub fn backend(mut self, kind: BackendKind) -> Self {
         self.config.backend = kind;
         self
     }
 
-    /// Time to live of entries set without one.
+    /// Time to live of entries set without one. See [`Config::default_ttl_ms`].
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.config.default_ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// A `Buffered` write is written out within this many milliseconds. Default 100.
+    /// A `Buffered` write is written out within this many milliseconds. See
+    /// [`Config::flush_interval_ms`].
     pub fn flush_interval_ms(mut self, ms: u64) -> Self {
         self.config.flush_interval_ms = ms;
+        self
+    }
+
+    /// Whether to return from `open` before the segments are indexed. See [`Config::index_in_background`].
+    pub fn index_in_background(mut self, yes: bool) -> Self {
+        self.config.index_in_background = yes;
         self
     }
 
@@ -87,18 +95,24 @@ impl Builder {
         self
     }
 
-    /// Opens the cache: makes the directory if need be, locks it, and rebuilds the index from its segments. Must be
+    /// Opens the cache: makes the directory if need be, locks it, and rebuilds the index from its segments, or begins
+    /// to ([`Builder::index_in_background`]; then see [`DiskCache::ready`]). Must be
     /// called within a multi-threaded tokio runtime, which also runs the cache's background work.
     ///
-    /// # Errors
-    /// `InvalidConfig`; `NotACache`, `NewerFormat`, `NotOwned`, `Locked`: nothing was changed; `BackendUnavailable`
-    /// for a backend asked for by name; `Io`, which names the file. Damage costs entries and is in the report, but a disk
-    /// that cannot read a segment's header or footer (EIO, say) is an error: what that segment replaced is not known, and
-    /// serving the rest could serve what is dead. Nothing is lost by it; once the disk reads again, `open` works.
+    /// Cancel safe: dropped, it leaves a directory that opens the next time, and its lock goes once what is in flight has
+    /// landed.
     ///
-    /// Cancel safe: dropped, it leaves a directory that the next `open` takes.
+    /// # Errors
+    /// `InvalidConfig`, also where the process may not open enough files; `NotACache`, `NewerFormat`, `NotOwned`,
+    /// `Locked`: nothing was changed; `BackendUnavailable` for a backend asked for by name; `Io`, which names the file.
+    /// Damage costs entries and is in the report, but a disk that cannot read a segment's header or footer (EIO, say) is
+    /// an error: what that segment replaced is not known, and serving the rest could serve what is dead. Nothing is lost
+    /// by it; once the disk reads again, `open` works.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
     pub async fn open(self) -> Result<DiskCache> {
         let parts = Parts { clock: self.clock, backend: self.backend, seed: self.seed };
-        Ok(DiskCache { engine: Engine::open(&self.dir, self.config, parts).await? })
+        Ok(DiskCache { engine: Starting::open(&self.dir, self.config, parts).await? })
     }
 }

@@ -7,25 +7,40 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Builder, Hit, SetOptions, SetOutcome};
-use crate::engine::Engine;
+use crate::engine::Starting;
 use crate::error::Result;
-use crate::stats::{RecoveryReport, Stats};
+use crate::stats::{RecoveryProgress, RecoveryReport, Stats};
 use crate::types::BackendKind;
 
 /// A boxed future, as the object-safe trait returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A cache, usable as `Arc<dyn Cache>`. Every future is `Send` and safe to drop.
+///
+/// A cache on disk needs a tokio runtime: its futures panic outside of one.
 pub trait Cache: Send + Sync {
-    /// The newest value of `key`, or `None`.
+    /// The newest value of `key`, or `None`. Cancel safe: nothing is changed.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or overlong key, `Closed`.
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>>;
-    /// Stores `value` under `key` with the default options.
+    /// Stores `value` under `key` with the default options. Cancel safe: the write is then either accepted or has not
+    /// begun.
+    ///
+    /// # Errors
+    /// As `get`. A refused write is `Ok(Refused)`.
     fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>>;
-    /// Removes `key`; whether there was an entry.
+    /// Removes `key`; whether there was an entry. Cancel safe: the key is then either removed or not.
+    ///
+    /// # Errors
+    /// As `get`; `WriteFailed` if the removal could not be made durable.
     fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>>;
-    /// Removes every entry.
+    /// Removes every entry. Cancel safe: once polled, they are gone.
+    ///
+    /// # Errors
+    /// `Closed`; `Io` if it could not be made durable.
     fn clear(&self) -> BoxFuture<'_, Result<()>>;
-    /// Statistics now.
+    /// Statistics now. Never waits.
     fn stats(&self) -> Stats;
 }
 
@@ -35,7 +50,7 @@ pub trait Cache: Send + Sync {
 /// there at the next open, what was only `Buffered` may not be.
 #[derive(Clone)]
 pub struct DiskCache {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) engine: Arc<Starting>,
 }
 
 impl DiskCache {
@@ -46,63 +61,100 @@ impl DiskCache {
 
     /// The newest accepted value of exactly this key, or `None` (P1).
     ///
-    /// Cancel safe. What is in the page cache, or not written yet, is answered without leaving the caller's thread.
+    /// Cancel safe: nothing is changed. What is in the page cache, or not written yet, is answered without leaving the
+    /// caller's thread.
     ///
     /// # Errors
     /// `InvalidInput` for an empty or overlong key, `Closed` after `close`. A damaged record or a failed read is a
     /// miss, counted in [`Stats`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
-        self.engine.get(key.as_ref()).await
+        match self.engine.now() {
+            Some(engine) => engine?.get(key.as_ref()).await,
+            None => self.engine.miss(key.as_ref(), true),
+        }
     }
 
     /// Whether [`DiskCache::get`] would find the key now; reads the record to be sure of the key.
     ///
+    /// Cancel safe: nothing is changed.
+    ///
     /// # Errors
     /// As `get`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(self.engine.peek(key.as_ref()).await?.is_some())
+        let found = match self.engine.now() {
+            Some(engine) => engine?.peek(key.as_ref()).await?,
+            None => self.engine.miss(key.as_ref(), false)?,
+        };
+        Ok(found.is_some())
     }
 
     /// Stores a value with the default options. Waits while the write pipeline is full.
     ///
-    /// Cancel safe: the write is then either done or has not begun.
+    /// Cancel safe: the write is then either accepted, or has not begun and an older value stays.
     ///
     /// # Errors
     /// `InvalidInput` for a key or metadata out of limits, `Closed` after `close`. A refused write is `Ok(Refused)`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
         self.set_with(key, value, SetOptions::new()).await
     }
 
     /// Stores a value with options: time to live, metadata, durability.
     ///
+    /// Cancel safe as [`DiskCache::set`] is: an entry that was accepted stays, however durable it is by then.
+    ///
     /// # Errors
     /// As [`DiskCache::set`]; `WriteFailed` if a `Written` or `Synced` write was lost to a failing disk.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn set_with(
         &self,
         key: impl AsRef<[u8]>,
         value: impl Into<Bytes>,
         options: SetOptions,
     ) -> Result<SetOutcome> {
-        self.engine.set(key.as_ref(), value.into(), options, true).await
+        self.engine.wait().await?.set(key.as_ref(), value.into(), options, true).await
     }
 
     /// As [`DiskCache::set`], but `Refused { Busy }` instead of waiting. An older value of the key is then gone too
     /// (P2).
     ///
+    /// Cancel safe as [`DiskCache::set`] is.
+    ///
     /// # Errors
     /// As [`DiskCache::set`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn try_set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
-        self.engine.set(key.as_ref(), value.into(), SetOptions::new(), false).await
+        if self.engine.now().is_none()
+            && let Some(refused) = self.engine.refuse(key.as_ref())?
+        {
+            return Ok(refused);
+        }
+        self.engine.wait().await?.set(key.as_ref(), value.into(), SetOptions::new(), false).await
     }
 
     /// Removes the key, durably once this returns; whether there was an entry.
     ///
-    /// Cancel safe: the key is then either removed or not.
+    /// Cancel safe: the key is then either removed, maybe not durably yet, or not.
     ///
     /// # Errors
     /// `InvalidInput`, `Closed`; `WriteFailed` if the disk failed: the key is gone now, but may return at restart.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.engine.delete(key.as_ref()).await
+        self.engine.wait().await?.delete(key.as_ref()).await
     }
 
     /// Removes every entry, durably once this returns.
@@ -112,24 +164,39 @@ impl DiskCache {
     /// # Errors
     /// `Io` if the manifest cannot be written: the entries are gone now, but may return at the next open. It is
     /// tried again in the background; until it succeeds no room is made.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn clear(&self) -> Result<()> {
-        self.engine.clear().await
+        self.engine.wait().await?.clear().await
     }
 
     /// Everything accepted before is `Written` once this returns.
     ///
+    /// Cancel safe: everything is still written, only nobody is told when.
+    ///
     /// # Errors
-    /// `WriteFailed` if some of it was lost to a failing disk.
+    /// `WriteFailed` if some of it was lost to a failing disk, now or since the last `flush` or `sync`: each loss is told
+    /// once, also where a write that waited for its durability told of it. What is lost is gone, and so is any older
+    /// value of its key; another call is about the rest.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn flush(&self) -> Result<()> {
-        self.engine.flush().await
+        self.engine.wait().await?.flush().await
     }
 
     /// Everything accepted before is `Synced` once this returns.
     ///
+    /// Cancel safe: nothing is lost, but nothing is synced for its sake any more.
+    ///
     /// # Errors
     /// As [`DiskCache::flush`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn sync(&self) -> Result<()> {
-        self.engine.sync().await
+        self.engine.wait().await?.sync().await
     }
 
     /// Writes everything out, seals the open segments, stops the background work and unlocks the directory. Later
@@ -139,8 +206,27 @@ impl DiskCache {
     ///
     /// # Errors
     /// As [`DiskCache::flush`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn close(&self) -> Result<()> {
-        self.engine.close().await
+        self.engine.wait().await?.close().await
+    }
+
+    /// Waits until the segments are indexed: at once, unless that happens in the background
+    /// ([`Builder::index_in_background`]).
+    ///
+    /// Cancel safe: nothing is changed.
+    ///
+    /// # Errors
+    /// `OpenFailed` with what `open` would have given.
+    pub async fn ready(&self) -> Result<()> {
+        self.engine.wait().await.map(|_| ())
+    }
+
+    /// How far the indexing is.
+    pub fn recovery_progress(&self) -> RecoveryProgress {
+        self.engine.recovery_progress()
     }
 
     /// Statistics now.
@@ -148,7 +234,7 @@ impl DiskCache {
         self.engine.stats()
     }
 
-    /// What the open found, kept and dropped.
+    /// What the open found, kept and dropped; empty until the segments are indexed.
     pub fn recovery_report(&self) -> RecoveryReport {
         self.engine.recovery_report()
     }
@@ -167,19 +253,19 @@ impl std::fmt::Debug for DiskCache {
 
 impl Cache for DiskCache {
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>> {
-        Box::pin(self.engine.get(key))
+        Box::pin(DiskCache::get(self, key))
     }
 
     fn set<'a>(&'a self, key: &'a [u8], value: Bytes) -> BoxFuture<'a, Result<SetOutcome>> {
-        Box::pin(self.engine.set(key, value, SetOptions::new(), true))
+        Box::pin(DiskCache::set(self, key, value))
     }
 
     fn delete<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(self.engine.delete(key))
+        Box::pin(DiskCache::delete(self, key))
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.engine.clear())
+        Box::pin(DiskCache::clear(self))
     }
 
     fn stats(&self) -> Stats {

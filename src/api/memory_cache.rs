@@ -18,6 +18,9 @@ use crate::types::{Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis
 /// Its capacity counts key, metadata and value of every entry and a fixed overhead each; they are copied in. When it is
 /// full, entries go by SIEVE. It is split into 1 to 16 shards of at least 8 MiB, and an entry larger than an eighth of a
 /// shard is refused as too large: [`MemoryCache::max_entry_bytes`] says what fits.
+///
+/// No future here ever waits: each is done at its first poll, so that there is nothing to cancel, and needs no runtime.
+/// None panics.
 #[derive(Clone)]
 pub struct MemoryCache {
     inner: Arc<Inner>,
@@ -52,6 +55,8 @@ impl MemoryCache {
 
     /// The newest accepted value of exactly this key, or `None`.
     ///
+    /// Cancel safe: done at the first poll. Never panics.
+    ///
     /// # Errors
     /// `InvalidInput` for an empty or overlong key.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
@@ -59,6 +64,8 @@ impl MemoryCache {
     }
 
     /// Whether there is an entry of this key. Counts as neither hit nor miss.
+    ///
+    /// Cancel safe: done at the first poll. Never panics.
     ///
     /// # Errors
     /// As [`MemoryCache::get`].
@@ -68,6 +75,8 @@ impl MemoryCache {
 
     /// Stores a value without metadata, for ever.
     ///
+    /// Cancel safe: done at the first poll. Never panics.
+    ///
     /// # Errors
     /// `InvalidInput` for a key out of limits. A refused write is `Ok(Refused)`.
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
@@ -76,6 +85,8 @@ impl MemoryCache {
 
     /// Stores a value with options. There is nothing to make durable: whatever durability is asked for, the outcome
     /// says `Buffered`.
+    ///
+    /// Cancel safe: done at the first poll. Never panics.
     ///
     /// # Errors
     /// `InvalidInput` for a key or metadata out of limits.
@@ -90,6 +101,8 @@ impl MemoryCache {
 
     /// Removes the key; whether there was an entry.
     ///
+    /// Cancel safe: done at the first poll. Never panics.
+    ///
     /// # Errors
     /// As [`MemoryCache::get`].
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
@@ -97,6 +110,8 @@ impl MemoryCache {
     }
 
     /// Removes every entry that was set before.
+    ///
+    /// Cancel safe: done at the first poll. Never panics.
     ///
     /// # Errors
     /// None now; the signature is that of every cache.
@@ -230,11 +245,15 @@ impl Inner {
             dead_bytes: 0,
             used_bytes,
             capacity_bytes: self.capacity_bytes,
+            open_files: 0,
             segments: 0,
             segments_free: 0,
             index_bytes: 0,
             memory_bytes: used_bytes,
             dirty_bytes: 0,
+            buffers_made: 0,
+            buffers_reused: 0,
+            buffers_idle_bytes: 0,
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! The memory is an anonymous map (`memmap2`), so it is aligned for direct I/O without any `unsafe` of ours. How many
 //! buffers are *out* at a time is bounded by the log's byte budget; how many rest here is bounded by `keep_bytes`.
+//!
+//! They are not registered with the ring: measured before the first line was written, registered buffers brought
+//! nothing that could be told from noise (4 KiB random reads, 1 to 128 in flight, Linux 6.18).
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -157,5 +160,57 @@ mod ring_buffer {
         fn bytes_total(&self) -> usize {
             self.len()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_as_long_as_their_class() -> io::Result<()> {
+        let pool = BufferPool::new(0);
+        for (asked, given) in [(1, 4 << 10), (4 << 10, 4 << 10), (4097, 16 << 10), (4 << 20, 4 << 20)] {
+            let buf = pool.take(asked)?;
+            assert_eq!((buf.len(), buf.as_ptr().align_offset(4096)), (given, 0), "{asked}");
+        }
+        assert_eq!(pool.take((4 << 20) + 1)?.len(), (4 << 20) + 4096, "above the largest class: whole pages");
+        Ok(())
+    }
+
+    #[test]
+    fn a_buffer_that_came_back_is_given_out_again() -> io::Result<()> {
+        let pool = BufferPool::new(1 << 20);
+        let place = pool.take(4096)?.as_ptr();
+        assert_eq!((pool.made_and_reused(), pool.idle_bytes()), ((1, 0), 4096));
+        let again = pool.take(1)?;
+        assert_eq!((again.as_ptr(), pool.made_and_reused(), pool.idle_bytes()), (place, (1, 1), 0));
+        let other = pool.take(4096)?;
+        assert_ne!(other.as_ptr(), again.as_ptr(), "what is out is nobody else's");
+        Ok(())
+    }
+
+    #[test]
+    fn no_more_rests_than_the_limit() -> io::Result<()> {
+        let pool = BufferPool::new(10 << 10);
+        let out: Vec<_> = (0..5).map(|_| pool.take(4096)).collect::<io::Result<_>>()?;
+        drop(out);
+        assert_eq!(pool.idle_bytes(), 8 << 10, "a third one would pass 10 KiB");
+        drop(pool.take(5 << 20)?);
+        assert_eq!(pool.idle_bytes(), 8 << 10, "what has no class is given back to the system");
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_keeps_its_buffer_out() -> io::Result<()> {
+        let pool = BufferPool::new(1 << 20);
+        let mut window = WriteBuf::new(Arc::new(pool.take(4096)?), 100);
+        window.advance(60);
+        assert_eq!((window.len(), pool.idle_bytes()), (40, 0));
+        window.advance(60);
+        assert!(window.is_empty());
+        drop(window);
+        assert_eq!(pool.idle_bytes(), 4096);
+        Ok(())
     }
 }

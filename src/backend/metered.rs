@@ -1,4 +1,5 @@
-//! A backend around a backend: it counts operations and failures by class, and ends waits that take too long.
+//! A backend around a backend: it counts operations, failures by class and open files, and ends waits that take too
+//! long.
 
 use std::io;
 use std::path::Path;
@@ -100,7 +101,11 @@ impl Backend for Metered {
             self.in_turn(move |inner| inner.open(&path, mode))
         };
         let (opening, meter) = (self.meter.limit_or_absent(opening, |c| &c.failures_open), self.meter.clone());
-        Box::pin(async move { Ok(Arc::new(MeteredFile { inner: opening.await?, meter }) as Arc<dyn DiskFile>) })
+        Box::pin(async move {
+            let inner = opening.await?;
+            meter.counters.open_files.add_one();
+            Ok(Arc::new(MeteredFile { inner, meter }) as Arc<dyn DiskFile>)
+        })
     }
 
     fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
@@ -129,6 +134,12 @@ impl Backend for Metered {
 struct MeteredFile {
     inner: Arc<dyn DiskFile>,
     meter: Meter,
+}
+
+impl Drop for MeteredFile {
+    fn drop(&mut self) {
+        self.meter.counters.open_files.sub_one();
+    }
 }
 
 impl DiskFile for MeteredFile {
@@ -267,6 +278,9 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(counters.snapshot(), expected);
+        assert_eq!(counters.open_files.get(), 1, "the one that failed to open is not open");
+        drop(file);
+        assert_eq!(counters.open_files.get(), 0);
         Ok(())
     }
 

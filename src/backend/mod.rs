@@ -23,6 +23,8 @@ use std::sync::Arc;
 use crate::types::BackendKind;
 
 pub mod buffer;
+pub mod closed;
+pub mod descriptors;
 pub mod exact;
 pub mod metered;
 pub mod os;

@@ -66,6 +66,8 @@ impl Engine {
                 // Its place was used again, for a newer entry of the same key.
                 Err(Failure::Damaged(segment, _)) if !self.segments.holds(location.slot, segment.id) => {}
                 Err(Failure::Io(segment, error)) => {
+                    // A close takes the files away.
+                    self.check_open()?;
                     tracing::warn!(path = %segment.path.display(), %error, "cannot read a segment");
                     return missed(&self.counters.misses_io);
                 }

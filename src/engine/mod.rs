@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::backend::descriptors::Reserved;
 use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
@@ -17,13 +18,16 @@ use crate::log::Log;
 use crate::memory::HotTier;
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, RecoveryReport, Stats};
-use crate::types::{BackendKind, Digest, Durability};
+use crate::types::{Digest, Durability};
 
 mod clear;
 mod delete;
 mod get;
 mod open;
 mod set;
+mod starting;
+
+pub use starting::Starting;
 
 /// What comes in through the constructor instead of from the machine.
 pub struct Parts {
@@ -52,6 +56,8 @@ pub struct Engine {
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     /// The directory's lock, until closed.
     lock: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// What it may open, until closed.
+    descriptors: Mutex<Option<Reserved>>,
 }
 
 impl Engine {
@@ -80,7 +86,9 @@ impl Engine {
             let _ = task.await;
             tasks.pop();
         }
+        self.segments.close_files();
         *self.lock.lock() = None;
+        *self.descriptors.lock() = None;
         closed
     }
 
@@ -89,6 +97,7 @@ impl Engine {
         let census = self.segments.census();
         let files_bytes = census.files * self.segments.segment_len_bytes();
         let live_bytes = self.segments.live_bytes();
+        let (buffers_made, buffers_reused) = self.log.pool.made_and_reused();
         Stats {
             counts: self.counters.snapshot(),
             backend: Some(self.backend.kind()),
@@ -97,11 +106,15 @@ impl Engine {
             dead_bytes: files_bytes.saturating_sub(live_bytes),
             used_bytes: files_bytes + DIRECTORY_OVERHEAD_BYTES,
             capacity_bytes: self.config.capacity_bytes,
+            open_files: self.counters.open_files.get(),
             segments: census.files,
             segments_free: census.free,
             index_bytes: self.index.allocated_bytes(),
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
             dirty_bytes: self.log.dirty_bytes(),
+            buffers_made,
+            buffers_reused,
+            buffers_idle_bytes: self.log.pool.idle_bytes() as u64,
         }
     }
 
@@ -110,27 +123,31 @@ impl Engine {
         self.report.clone()
     }
 
-    /// Which backend runs.
-    pub fn backend_kind(&self) -> BackendKind {
-        self.backend.kind()
-    }
-
     fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn check_key(&self, key: &[u8]) -> Result<Digest> {
         self.check_open()?;
-        let most = self.config.max_key_bytes;
-        if key.is_empty() {
-            return Err(Error::InvalidInput(format!("the key is empty; a key has 1 to {most} bytes")));
-        }
-        if key.len() > most {
-            let len = key.len();
-            return Err(Error::InvalidInput(format!("the key has {len} bytes; at most {most} (hash longer ones)")));
-        }
-        Ok(digest(&self.seed, key))
+        check_key(&self.config, &self.seed, key)
     }
+
+    /// What a refused write was to replace is gone (P2).
+    fn forget_refused(&self, digest: Digest) {
+        self.log.forget_owing(digest, None);
+    }
+}
+
+fn check_key(config: &Config, seed: &[u8; 16], key: &[u8]) -> Result<Digest> {
+    let most = config.max_key_bytes;
+    if key.is_empty() {
+        return Err(Error::InvalidInput(format!("the key is empty; a key has 1 to {most} bytes")));
+    }
+    if key.len() > most {
+        let len = key.len();
+        return Err(Error::InvalidInput(format!("the key has {len} bytes; at most {most} (hash longer ones)")));
+    }
+    Ok(digest(seed, key))
 }
 
 impl Drop for Engine {

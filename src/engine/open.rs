@@ -1,6 +1,6 @@
 //! From a directory to a running cache.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{Engine, Parts, absolute};
+use crate::backend::descriptors::{self, Reserved, Shortage};
 use crate::backend::metered::Metered;
 use crate::backend::{Backend, probe};
 use crate::catalog::{self, Directory};
@@ -21,12 +22,31 @@ use crate::log::{Log, LogParts};
 use crate::memory::HotTier;
 use crate::recover::{self, Recovery};
 use crate::segment::{SegmentSet, Stream};
-use crate::stats::{Counters, RecoveryReport};
-use crate::types::Sequence;
+use crate::stats::{Counters, Progress, RecoveryReport};
+use crate::types::{BackendKind, Sequence};
 
-impl Engine {
-    /// Opens a cache. See `Builder::open`.
-    pub async fn open(dir: &Path, config: Config, parts: Parts) -> Result<Arc<Self>> {
+/// Descriptors besides one for each sealed segment: the second one of the open segments, of those that are sealed or
+/// freed at the moment (or examined at the start), manifest, lock, directory and rings.
+const BESIDE_SEALED: u64 = 64;
+
+/// A directory that is locked and found to be ours, before its segments are looked at.
+pub struct Prepared {
+    began: Instant,
+    dir: PathBuf,
+    pub(super) config: Config,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) directory: Directory,
+    pub(super) progress: Arc<Progress>,
+    clock: Arc<SteadyClock>,
+    index: Arc<Index>,
+    segments: Arc<SegmentSet>,
+    descriptors: Reserved,
+}
+
+impl Prepared {
+    /// All that can be refused is refused here.
+    pub async fn new(dir: &Path, config: Config, parts: Parts) -> Result<Self> {
         let began = Instant::now();
         config.validate()?;
         let dir = absolute(dir)?;
@@ -38,31 +58,52 @@ impl Engine {
         let timeout = Duration::from_millis(config.io_timeout_ms);
         let backend: Arc<dyn Backend> = Arc::new(Metered::new(inner, counters.clone(), timeout));
         let clock = Arc::new(SteadyClock::new(parts.clock));
-        let fresh = || new_manifest(&config, parts.seed, &clock);
+        let kind = backend.kind();
+        let fresh = || {
+            // Before the manifest fixes the length of the segments for ever.
+            reserve_descriptors(&config, kind, config.chosen_segment_len_bytes(), 0)?;
+            new_manifest(&config, parts.seed, &clock)
+        };
         let directory = catalog::open(&*backend, &dir, fresh).await?;
         let segment_len_bytes = check_segment_len(&config, &dir, &directory.manifest)?;
-
         let existing = directory.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
         let limit = config.max_segments(segment_len_bytes);
-        // Which digests share a slot must not change, or what one covers could come back.
-        let index = Arc::new(Index::new(directory.manifest.index_shards as usize));
-        let segments = Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing));
+        Ok(Self {
+            began,
+            descriptors: reserve_descriptors(&config, kind, segment_len_bytes, existing as u64)?,
+            // Which digests share a slot must not change, or what one covers could come back.
+            index: Arc::new(Index::new(directory.manifest.index_shards as usize)),
+            segments: Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing)),
+            progress: Arc::default(),
+            dir,
+            config,
+            backend,
+            counters,
+            directory,
+            clock,
+        })
+    }
+
+    /// Rebuilds the index and starts the background work.
+    pub async fn recover(self) -> Result<Arc<Engine>> {
+        let Self { config, backend, counters, directory, clock, index, segments, .. } = self;
         let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
         for name in &directory.foreign {
             report.note(format!("{name} is not ours; it is left alone"));
         }
         let recovery = Recovery {
             backend: backend.clone(),
-            dir,
+            dir: self.dir,
             manifest: directory.manifest,
             index: index.clone(),
             segments: segments.clone(),
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
+            progress: self.progress,
         };
         let recovered = recover::recover(&recovery, &directory.slots, &mut report).await?;
         clock.raise(recovered.newest);
-        report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report.elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
 
         let log = Arc::new(Log::new(LogParts {
             backend: backend.clone(),
@@ -74,7 +115,7 @@ impl Engine {
             manifest: recovered.manifest,
             last_sequence: recovered.last_sequence,
         }));
-        let engine = Self {
+        let engine = Engine {
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
             config,
@@ -88,11 +129,14 @@ impl Engine {
             closed: AtomicBool::new(false),
             tasks: tokio::sync::Mutex::default(),
             lock: Mutex::new(None),
+            descriptors: Mutex::new(Some(self.descriptors)),
         };
         engine.start(&directory).await?;
         Ok(Arc::new(engine))
     }
+}
 
+impl Engine {
     async fn start(&self, directory: &Directory) -> Result<()> {
         *self.lock.lock() = Some(directory.lock.clone());
         let mut tasks: Vec<_> =
@@ -118,6 +162,23 @@ fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) ->
         created: clock.now(),
         cleared: Sequence(0),
         index_shards: config.index_shards as u64,
+    })
+}
+
+/// Reserves the descriptors that a full cache needs: running out of them later would fail writes, and what else the
+/// process does.
+fn reserve_descriptors(config: &Config, kind: BackendKind, segment_len_bytes: u64, existing: u64) -> Result<Reserved> {
+    if kind == BackendKind::Sim {
+        return Ok(Reserved::default());
+    }
+    let segments = config.max_segments(segment_len_bytes).max(existing);
+    descriptors::reserve(segments + BESIDE_SEALED).map_err(|Shortage { needed, limit }| {
+        Error::InvalidConfig(format!(
+            "capacity_bytes is {}: with its {segments} segments of {segment_len_bytes} bytes the process needs {needed} open \
+             files, and may have {limit}; allow more (`ulimit -n {needed}`, `LimitNOFILE={needed}`), or take a longer \
+             segment_len_bytes in a new directory",
+            config.capacity_bytes
+        ))
     })
 }
 

@@ -57,7 +57,7 @@ impl Engine {
             RefuseReason::DiskFull => self.counters.refused_disk_full.add_one(),
             RefuseReason::DiskFailed => self.counters.refused_disk_failed.add_one(),
         }
-        self.log.forget_owing(digest, None);
+        self.forget_refused(digest);
         Ok(SetOutcome::Refused { reason })
     }
 }

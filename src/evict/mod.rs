@@ -2,10 +2,13 @@
 //!
 //! What must not happen is that dropping a segment uncovers an older record at recovery (trap 1). So:
 //! - an entry that may have an older copy on disk leaves a marker behind when it is dropped, if a segment remains that
-//!   could hold the copy;
+//!   could hold the copy; every entry may, while a segment whose entries are forgotten still has its file;
 //! - deletes and markers are carried on as long as a segment remains that is not younger than they are (their value
 //!   says which ids existed then; copies that were replaced never move, so no other segment can hold one);
-//! - what replaced the records of this segment is synced before its file is freed.
+//! - what replaced the records of this segment is synced before its file is freed, and so is every marker that is owed.
+//!
+//! So whenever the index forgets a record whose file still counts, a newer record of the digest is on disk, or is owed,
+//! or nothing newer ever was; and until it is on disk no file goes that keeps something older dead.
 
 use std::collections::HashSet;
 use std::io;
@@ -20,7 +23,7 @@ use crate::log::{Appended, Entry, Log, Order};
 use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
-use crate::types::{Durability, RecordKind, SegmentId};
+use crate::types::{BLOCK_BYTES, Durability, RecordKind, SegmentId};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -57,9 +60,15 @@ impl Evictor {
                     live_entries: self.log.segments.live_entries(s.slot),
                     last_expiry_s: summary.last_expiry_s,
                     markers: summary.markers,
+                    is_void: summary.is_void,
                 }
             })
             .collect()
+    }
+
+    /// Whether markers are owed and there is no segment to write them to.
+    fn has_no_room_to_pay(&self) -> bool {
+        self.log.owes() && self.log.segments.census().available == 0
     }
 
     /// Evicts up to `count` segments that the policy picks, which share one sync. How many there were.
@@ -68,25 +77,37 @@ impl Evictor {
     /// `Closed`.
     pub async fn evict(&self, count: usize) -> Result<usize> {
         self.log.set_evicting(true);
+        let counters = &self.log.counters;
+        // Nobody else evicts.
+        let unfreed = || counters.evictions_tried.get() - counters.segments_evicted.get();
+        let before = unfreed();
         let evicted = self.evict_and_free(count).await;
+        counters.evictions_failed.add(unfreed() - before);
         self.log.set_evicting(!self.unfreed.lock().is_empty());
         evicted
     }
 
     async fn evict_and_free(&self, count: usize) -> Result<usize> {
+        self.log.retire_outlived();
         let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
         let mut needs_sync = false;
+        // What an earlier round forgot and could not free may be older than anything.
+        let is_behind = !self.unfreed.lock().is_empty();
         while victims.len() < count {
             let mut candidates = self.candidates();
             candidates.retain(|c| victims.iter().all(|(v, _)| v.id != c.id) && !self.unreadable.lock().contains(&c.id));
+            if self.has_no_room_to_pay() && candidates.iter().any(|c| c.is_void) {
+                candidates.retain(|c| c.is_void);
+            }
             let picked = policy::pick(&candidates, self.log.clock.now());
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
+            self.log.counters.evictions_tried.add_one();
             match self.rows(&victim).await {
                 Ok(rows) => {
                     self.unfreed.lock().insert(victim.id);
-                    needs_sync |= self.empty(&victim, &rows).await?;
+                    needs_sync |= self.empty(&victim, &rows, is_behind).await?;
                     victims.push((victim, reason));
                 }
                 Err(error) => {
@@ -104,12 +125,12 @@ impl Evictor {
         if self.log.is_history_hidden() {
             return Ok(0);
         }
-        // Where no room is left even for markers, only freeing makes some.
-        if self.log.owes() && self.log.segments.census().available > 0 {
-            return Ok(0);
-        }
-        if needs_sync && self.log.settle_written(Durability::Synced).await.is_err() {
-            return Ok(0);
+        let is_synced = !needs_sync || self.log.settle_written(Durability::Synced).await.is_ok();
+        if !is_synced {
+            victims.retain(|(victim, _)| victim.summary().is_void);
+        } else if self.log.owes() {
+            // Asked again, since markers may have been lost meanwhile, or owed for writes that were refused.
+            victims = self.harmless(victims).await;
         }
         // Only now, and all at once: none of them relied on another one being gone.
         let mut freeing = JoinSet::new();
@@ -127,6 +148,27 @@ impl Evictor {
         Ok(freed)
     }
 
+    /// Of segments that are to be freed though markers are owed: those that hold no record that keeps an older one dead
+    /// as long as its marker is not written. Where there is none, and no room is left even for markers, only freeing
+    /// makes some: then the one with the oldest record.
+    async fn harmless(&self, mut victims: Vec<(Arc<Segment>, Reason)>) -> Vec<(Arc<Segment>, Reason)> {
+        let owed = self.log.owed();
+        let mut harmless = Vec::new();
+        for (victim, reason) in &victims {
+            let needed =
+                |row: &Row| owed.contains(&row.digest) && self.may_be_covered(victim.id, row, victim.horizon());
+            if self.rows(victim).await.is_ok_and(|rows| !rows.iter().any(needed)) {
+                harmless.push((victim.clone(), *reason));
+            }
+        }
+        if !harmless.is_empty() || !self.has_no_room_to_pay() || self.candidates().iter().any(|c| c.is_void) {
+            return harmless;
+        }
+        victims.sort_by_key(|(victim, _)| victim.summary().min_sequence);
+        victims.truncate(1);
+        victims
+    }
+
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.
     ///
     /// A segment whose keys cannot all be read is not evicted: what its records replaced would come back (P2).
@@ -141,12 +183,12 @@ impl Evictor {
         }
         let scope = Scope { segment: victim.id, end, seed: &self.seed, resync: true };
         let scanned = scan::scan(&*file, scope).await?;
-        if scanned.hides_keys { Err(io::Error::other("damage hides keys")) } else { Ok(scanned.rows) }
+        if scanned.hidden_at.is_some() { Err(io::Error::other("damage hides keys")) } else { Ok(scanned.rows) }
     }
 
     /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
     /// for what was written, or for what replaced these records.
-    async fn empty(&self, victim: &Segment, rows: &[Row]) -> Result<bool> {
+    async fn empty(&self, victim: &Segment, rows: &[Row], is_behind: bool) -> Result<bool> {
         let now = self.log.clock.now();
         let location =
             |row: &Row| Location { slot: victim.slot, offset_units: row.offset_units, class: row.class.bits() };
@@ -168,7 +210,7 @@ impl Evictor {
         }
         for row in rows {
             if row.kind == RecordKind::Put {
-                self.drop_entry(victim, row, location(row)).await?;
+                self.drop_entry(victim, row, location(row), is_behind).await?;
             } else {
                 self.carry_marker(victim, row, location(row)).await?;
             }
@@ -192,10 +234,10 @@ impl Evictor {
         Ok(())
     }
 
-    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
+    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<()> {
         let Some(found) = self.log.forget(row.digest, at) else { return Ok(()) };
         self.log.counters.entries_evicted.add_one();
-        if found.older && self.may_be_covered(victim.id, row, victim.horizon()) {
+        if (found.older || is_behind) && self.may_be_covered(victim.id, row, victim.horizon()) {
             self.leave_marker(row, victim.horizon()).await?;
         }
         Ok(())
@@ -215,7 +257,9 @@ impl Evictor {
 
     /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
     fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
-        let holds_older = |s: &Arc<Segment>| !s.is_sealed() || s.summary().min_sequence <= row.sequence.0;
+        let holds_older = |s: &Arc<Segment>| {
+            if s.is_sealed() { s.summary().min_sequence <= row.sequence.0 } else { !s.tail.lock().rows.is_empty() }
+        };
         self.log.segments.used().iter().any(|s| s.id != victim && s.id <= horizon && holds_older(s))
     }
 
@@ -227,7 +271,7 @@ impl Evictor {
             Ok(Ok(_)) => self.log.counters.markers_written.add_one(),
             // The upkeep ends here, so the victim keeps its file, and what is in it still counts.
             Err(Error::Closed) => {}
-            _ => self.log.owe_marker(row.digest, row.sequence),
+            _ => self.log.owe_marker(row.digest, row.sequence, horizon),
         }
         left.map(drop)
     }
@@ -241,8 +285,10 @@ async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
     }
     log.segments.retire(victim.slot);
     log.counters.segments_evicted.add_one();
-    if reason == Reason::Expired {
-        log.counters.segments_expired.add_one();
+    match reason {
+        Reason::Expired => log.counters.segments_expired.add_one(),
+        Reason::Dead => log.counters.segments_dead.add_one(),
+        Reason::Oldest => log.counters.segments_oldest.add_one(),
     }
     if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
         let _ = log.backend.sync_dir(log.segments.dir()).await;
@@ -269,8 +315,20 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
     buf[..encoded.len()].copy_from_slice(&encoded);
     let direct = log.config.direct_io;
     let file = log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
+    // A write that timed out, of the victim's or this one at an earlier try, may still land. Who writes holds the lock
+    // until it has, so that none lands in the file's next life (trap 7).
+    if !file.try_lock()? {
+        // Or the lock is the victim's own: its descriptor could not be given back when it was sealed.
+        log.end_writing(victim).await;
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    // The trailer goes too: it stands in for a header that is damaged.
+    let mut zeros = log.pool.take(len)?;
+    zeros[..len].fill(0);
+    let last_block = header.segment_len_bytes - BLOCK_BYTES;
+    exact::write_all_at(&*file, last_block, WriteBuf::new(Arc::new(zeros), len)).await?;
     exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
-    log.counters.bytes_written.add(DATA_START);
+    log.counters.bytes_written.add(DATA_START + BLOCK_BYTES);
     file.sync_data().await
 }
 

@@ -19,6 +19,8 @@ pub struct Candidate {
     pub last_expiry_s: u32,
     /// Deletes and markers in it, which must be carried on.
     pub markers: u32,
+    /// Nothing relies on it, though markers are owed.
+    pub is_void: bool,
 }
 
 /// Why a segment goes.
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     fn candidate(id: u64, live_entries: u64, last_expiry_s: u32, markers: u32) -> Candidate {
-        Candidate { id: SegmentId(id), slot: id as u16, live_entries, last_expiry_s, markers }
+        Candidate { id: SegmentId(id), slot: id as u16, live_entries, last_expiry_s, markers, is_void: false }
     }
 
     #[test]

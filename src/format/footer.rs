@@ -227,6 +227,15 @@ pub fn decode_trailer(last64: &[u8], segment: SegmentId, segment_len_bytes: u64)
     Ok(trailer)
 }
 
+/// Decodes the trailer of whichever segment a file ends with.
+///
+/// # Errors
+/// As [`decode_trailer`], but for `OtherSegment`.
+pub fn decode_any_trailer(last64: &[u8], segment_len_bytes: u64) -> Result<Trailer, FooterDefect> {
+    let bytes: &[u8; TRAILER_BYTES] = last64.last_chunk().ok_or(FooterDefect::Truncated)?;
+    decode_trailer(bytes, SegmentId(uint::<8>(bytes, 8)), segment_len_bytes)
+}
+
 /// Checks the rows that a trailer announces, in the bytes at its `rows_offset`; what follows the rows is ignored.
 /// Returns the bytes of the rows: each lies between the segment header and `data_end`, behind the row before it.
 ///

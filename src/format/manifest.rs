@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::bytes::{copy, is_zero, put, u32_at, uint};
 use super::checksum;
 use super::length::is_segment_len;
+use crate::config::MAX_INDEX_SHARDS;
 use crate::types::{Millis, Sequence};
 
 /// The version of the format that this code reads and writes.
@@ -115,7 +116,7 @@ impl Manifest {
         if version == VERSION
             && is_plain
             && is_segment_len(manifest.segment_len_bytes)
-            && (1..=1024).contains(&manifest.index_shards)
+            && (1..=MAX_INDEX_SHARDS as u64).contains(&manifest.index_shards)
         {
             Ok(manifest)
         } else {

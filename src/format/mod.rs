@@ -159,6 +159,9 @@
 //! | 58 | 2 | zero |
 //! | 60 | 4 | CRC over bytes 0 to 59 |
 //!
+//! When a file is freed, its last 4,096 bytes become zero before its header says so. So a trailer is that of the segment
+//! which stands in the file now, and stands in for a header that is damaged.
+//!
 //! # Reading
 //!
 //! What comes from disk is checked in this order: magic or kind, bounds, CRC, meaning. No length is believed before it is

@@ -239,19 +239,20 @@ impl Log {
             Some(f) => {
                 self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
                 // In one step, so that a delete finds the entry or the debt.
-                self.owe_marker(digest, self.next_sequence());
+                self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
                 (Change::Remove, true)
             }
             // What is forgotten may still stand on disk; the limit keeps a long outage from taking all memory.
             None if only.is_none() && self.is_history_uncovered() && !self.owes_too_much() => {
-                self.owe_marker(digest, self.next_sequence());
+                self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
                 (Change::Keep, false)
             }
             None => (Change::Keep, false),
         })
     }
 
-    /// Forgets an entry if the index still points at it. Whether it did.
+    /// Forgets an entry if the index still points at it, and owes nothing: for whoever frees its file (see [`crate::evict`]),
+    /// or knows that it is not served again. What was forgotten.
     pub fn forget(&self, digest: Digest, location: Location) -> Option<Found> {
         let found = self.index.remove_if(digest, location)?;
         self.segments.sub_live(location.slot, class_bytes(location.class));

@@ -1,6 +1,10 @@
 //! The writer task of a stream: brings what is appended to the disk, a few writes in flight at a time, and seals segments
 //! that are full. Writes count as written in their order; where a killed process left a hole between two of them, recovery
 //! finds the torn end there, so that what survives is a prefix (P4).
+//!
+//! While a full segment waits for its last writes, its sync and its footer, writes of the next one go ahead, so that the
+//! disk is never idle. All but the first: it holds the header, without which there is no segment. So nothing of a segment
+//! survives unless all of the one before it did.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,19 +23,45 @@ use crate::segment::tail::Queued;
 use crate::segment::{Segment, Stream, Summary, summarize};
 use crate::types::RecordKind;
 
-/// Writes of a stream in flight: what FINDINGS.md shows to reach the disk's bandwidth in fresh files.
-const WRITES_IN_FLIGHT: usize = 4;
+/// Writes of a stream in flight, of 1 MiB each: enough that the disk stays busy while a segment is sealed.
+const WRITES_IN_FLIGHT: usize = 8;
 
-/// A write in flight. All of them are of the oldest segment with bytes to write.
+/// A write in flight.
 struct Writing {
     segment: Arc<Segment>,
     queued: Queued,
     task: JoinHandle<io::Result<()>>,
 }
 
-/// What to do next for the oldest segment with bytes to write.
+/// The writes in flight.
+#[derive(Default)]
+struct InFlight {
+    /// Of the oldest segment with bytes to write, in their order.
+    oldest: VecDeque<Writing>,
+    /// Of the segment behind it, from its second buffer on.
+    next: VecDeque<Writing>,
+}
+
+impl InFlight {
+    fn len(&self) -> usize {
+        self.oldest.len() + self.next.len()
+    }
+
+    /// The oldest segment is sealed: the one behind it takes its place, and its first buffer may go.
+    fn advance(&mut self) {
+        debug_assert!(self.oldest.is_empty(), "a segment is sealed while writes to it are in flight");
+        std::mem::swap(&mut self.oldest, &mut self.next);
+    }
+}
+
+/// What to do next.
 enum Step {
+    /// Write the oldest segment's next buffer,
     Write(Arc<Segment>, Queued),
+    /// or its first one: those behind it are in flight already,
+    WriteFirst(Arc<Segment>, Queued),
+    /// or a buffer of the segment behind it.
+    WriteAhead(Arc<Segment>, Queued),
     /// Wait for the oldest write in flight.
     Land,
     Sync(Arc<Segment>),
@@ -54,7 +84,7 @@ impl Log {
         let log = self.stream(stream);
         let mut due: Option<Instant> = None;
         let mut goal: Option<Goal> = None;
-        let mut writing: VecDeque<Writing> = VecDeque::new();
+        let mut writing = InFlight::default();
         while !self.is_stopping() {
             // One goal at a time: later writers wait for the next sync, so that none waits for ever.
             let want = if goal.is_some() { WANT_NOTHING } else { log.want.swap(WANT_NOTHING, Ordering::SeqCst) };
@@ -62,12 +92,20 @@ impl Log {
                 due = None;
                 goal = goal.or(self.cut(stream).filter(|_| want == WANT_SYNCED));
             }
-            let done = match self.next_step(stream, goal.as_ref(), writing.len()) {
+            let done = match self.next_step(stream, goal.as_ref(), &writing) {
                 Step::Write(segment, queued) => {
-                    writing.push_back(start_write(segment, queued));
+                    writing.oldest.push_back(start_write(segment, queued));
                     continue;
                 }
-                Step::Land => match writing.pop_front() {
+                Step::WriteFirst(segment, queued) => {
+                    writing.oldest.push_front(start_write(segment, queued));
+                    continue;
+                }
+                Step::WriteAhead(segment, queued) => {
+                    writing.next.push_back(start_write(segment, queued));
+                    continue;
+                }
+                Step::Land => match writing.oldest.pop_front() {
                     Some(first) => self.land(first).await,
                     None => continue,
                 },
@@ -77,7 +115,11 @@ impl Log {
                 }
                 Step::Seal(segment) => {
                     goal = goal.filter(|g| g.segment.id != segment.id);
-                    self.seal(stream, &segment).await
+                    let sealed = self.seal(stream, &segment).await;
+                    if sealed.is_ok() {
+                        writing.advance();
+                    }
+                    sealed
                 }
                 Step::Rest { dirty } => {
                     goal = None;
@@ -89,12 +131,7 @@ impl Log {
             };
             if let Err((segment, e)) = done {
                 goal = None;
-                // Whatever is in flight behind the failed write is lost with it, but must not land later.
-                for other in writing.drain(..) {
-                    let _ = other.task.await;
-                }
-                self.fail(stream, &segment, &e);
-                self.end_writing(&segment).await;
+                self.give_up(stream, &segment, &e, &mut writing).await;
             }
             log.progress.notify_waiters();
         }
@@ -123,7 +160,7 @@ impl Log {
         }
     }
 
-    fn next_step(&self, stream: Stream, goal: Option<&Goal>, in_flight: usize) -> Step {
+    fn next_step(&self, stream: Stream, goal: Option<&Goal>, writing: &InFlight) -> Step {
         let pending = self.stream(stream).pending.lock();
         let Some(segment) = pending.front() else { return Step::Rest { dirty: false } };
         let at_goal = |g: &Goal| g.segment.id == segment.id && g.end <= segment.written() && g.end > segment.synced();
@@ -131,11 +168,26 @@ impl Log {
             return Step::Sync(segment.clone());
         }
         let tail = segment.tail.lock();
-        match tail.queued(in_flight) {
-            Some(queued) if in_flight < WRITES_IN_FLIGHT => Step::Write(segment.clone(), queued),
-            _ if in_flight > 0 => Step::Land,
-            _ if tail.is_closed() => Step::Seal(segment.clone()),
-            _ => Step::Rest { dirty: !tail.is_clean() && !tail.rows.is_empty() },
+        let in_flight = writing.oldest.len();
+        let first_is_missing = segment.written() == 0 && writing.oldest.front().is_some_and(|w| w.queued.start > 0);
+        if let Some(first) = tail.queued(0).filter(|_| first_is_missing) {
+            return Step::WriteFirst(segment.clone(), first);
+        }
+        let has_room = in_flight == 0 || writing.len() < WRITES_IN_FLIGHT;
+        if let Some(queued) = tail.queued(in_flight).filter(|_| has_room) {
+            return Step::Write(segment.clone(), queued);
+        }
+        if tail.is_closed()
+            && writing.len() < WRITES_IN_FLIGHT
+            && let Some(next) = pending.get(1)
+            && let Some(queued) = next.tail.lock().queued(1 + writing.next.len())
+        {
+            return Step::WriteAhead(next.clone(), queued);
+        }
+        match in_flight {
+            0 if tail.is_closed() => Step::Seal(segment.clone()),
+            0 => Step::Rest { dirty: !tail.is_clean() && !tail.rows.is_empty() },
+            _ => Step::Land,
         }
     }
 
@@ -191,7 +243,7 @@ impl Log {
     }
 
     /// Gives the writing descriptor back, and with it the segment's lock.
-    async fn end_writing(&self, segment: &Segment) {
+    pub async fn end_writing(&self, segment: &Segment) {
         if let Ok(file) = self.backend.open(&segment.path, OpenMode::Read).await {
             segment.read_only(file);
         }
@@ -210,6 +262,26 @@ impl Log {
         exact::write_all_at(&*file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await?;
         self.counters.bytes_written.add(bytes.len() as u64);
         file.sync_data().await
+    }
+
+    /// Writing to a segment failed.
+    async fn give_up(&self, stream: Stream, segment: &Arc<Segment>, error: &io::Error, writing: &mut InFlight) {
+        // Whatever is in flight behind the failed write is lost with it, but must not land later.
+        for other in writing.oldest.drain(..) {
+            let _ = other.task.await;
+        }
+        self.fail(stream, segment, error);
+        self.end_writing(segment).await;
+        // What went ahead is written again, in turn, unless that failed too.
+        let mut failed = None;
+        for other in writing.next.drain(..) {
+            let landed = other.task.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+            failed = failed.or(landed.err().map(|e| (other.segment, e)));
+        }
+        if let Some((next, error)) = failed {
+            self.fail(stream, &next, &error);
+            self.end_writing(&next).await;
+        }
     }
 
     /// The disk failed (trap 6): nothing is retried, nothing appended behind. What is not synced is dropped from the
@@ -234,7 +306,8 @@ impl Log {
                 self.lose(segment.slot, &row);
             }
             // The rows stay in memory: there is no footer on disk to read them from.
-            Summary { min_sequence, ..summarize(tail.rows.iter().copied()) }
+            let is_void = stream == Stream::Reinserted && tail.rows.is_empty();
+            Summary { min_sequence, is_void, ..summarize(tail.rows.iter().copied()) }
         };
         drop(active);
         self.sealed(stream, segment, kept);
@@ -246,10 +319,11 @@ impl Log {
         let is_lost = self.forget(row.digest, location).is_some();
         if is_lost {
             self.counters.entries_lost.add_one();
+            self.has_lost.store(true, Ordering::SeqCst);
         }
         // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
         if is_lost || row.kind != RecordKind::Put {
-            self.owe_marker(row.digest, row.sequence);
+            self.owe_marker(row.digest, row.sequence, self.segments.newest_id());
         }
     }
 }

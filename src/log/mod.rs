@@ -5,7 +5,7 @@
 //! fixed and the slot changed. So within a stream sequences ascend with offsets (trap 3), for one key the index always
 //! ends at the highest sequence, and a reader that finds a slot finds its bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,20 +24,21 @@ use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
-use crate::types::{Digest, Durability, Sequence};
+use crate::types::{Digest, Durability, SegmentId, Sequence};
 
 pub mod append;
 mod flush;
+mod owed;
 mod rotate;
 mod wait;
 
 pub use append::{Appended, Entry, Order};
 pub use wait::Ticket;
 
-/// How often, and how long apart, `close` tries to pay the markers that are owed.
+use owed::{Debt, Owed};
+
+/// How often, and how long apart, `close` and `settle` try to pay the markers that are owed.
 const PAY_ATTEMPTS: u32 = 50;
-/// Most markers owed for keys that the index does not know.
-const MAX_OWED: usize = 100_000;
 const PAY_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the writer task of a stream is asked for.
@@ -78,11 +79,12 @@ pub struct Log {
     /// No append begins any more.
     closing: AtomicBool,
     evicting: AtomicBool,
+    /// Entries were lost, and [`Log::settle`] has not said so yet.
+    has_lost: AtomicBool,
     manifest: tokio::sync::Mutex<Manifest>,
     /// What a `clear` has yet to say in the manifest.
     clearing: Mutex<Option<Sequence>>,
-    /// Markers that could not be written while the disk failed: what they cover must stay dead (trap 4).
-    owed: Mutex<BTreeMap<Sequence, Digest>>,
+    owed: Owed,
     /// Wakes the upkeep: room is short, or a marker is owed.
     pub upkeep: Notify,
 }
@@ -136,9 +138,10 @@ impl Log {
             stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             evicting: AtomicBool::new(false),
+            has_lost: AtomicBool::new(false),
             manifest: tokio::sync::Mutex::new(parts.manifest),
             clearing: Mutex::default(),
-            owed: Mutex::default(),
+            owed: Owed::default(),
             upkeep: Notify::new(),
         }
     }
@@ -194,21 +197,22 @@ impl Log {
     /// Everything accepted before this call is at least this durable when it returns.
     ///
     /// # Errors
-    /// `WriteFailed` if some of it was lost to a failing disk.
+    /// `WriteFailed` if some of it was lost to a failing disk, now or since it was last asked; said once.
     pub async fn settle(self: &Arc<Self>, durability: Durability) -> Result<()> {
-        if self.owes() && !self.closing.load(Ordering::SeqCst) {
-            self.pay_owed().await?;
+        if !self.closing.load(Ordering::SeqCst) {
+            self.pay_all_owed().await?;
         }
         let is_paid = !self.owes();
-        self.settle_written(durability).await?;
+        let settled = self.settle_written(durability).await;
+        let is_whole = !self.has_lost.swap(false, Ordering::SeqCst);
         // What was lost or refused stays dead only once its marker is as durable.
-        if is_paid { Ok(()) } else { Err(Error::WriteFailed) }
+        if is_paid && is_whole { settled } else { settled.and(Err(Error::WriteFailed)) }
     }
 
-    /// Every record appended before this call is at least this durable when it returns.
+    /// Every record appended before this call that was not lost yet is at least this durable when it returns.
     ///
     /// # Errors
-    /// As [`Log::settle`].
+    /// `WriteFailed` if some of it was lost meanwhile.
     pub async fn settle_written(&self, durability: Durability) -> Result<()> {
         let mut tickets = Vec::new();
         for stream in Stream::ALL {
@@ -235,17 +239,9 @@ impl Log {
     /// # Errors
     /// As [`Log::settle`].
     pub async fn close(self: &Arc<Self>) -> Result<()> {
-        // The upkeep may be about to pay; where the disk fails, it does not for ever.
-        for _ in 0..PAY_ATTEMPTS {
-            // Nothing is appended any more once a close has come further than this, even if it was dropped there.
-            if self.closing.load(Ordering::SeqCst) {
-                break;
-            }
-            self.pay_owed().await?;
-            if !self.owes() {
-                break;
-            }
-            tokio::time::sleep(PAY_AGAIN).await;
+        // Nothing is appended any more once a close has come further than this, even if it was dropped there.
+        if !self.closing.load(Ordering::SeqCst) {
+            self.pay_all_owed().await?;
         }
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
@@ -266,20 +262,39 @@ impl Log {
         if self.owes() || self.is_history_hidden() { settled.and(Err(Error::WriteFailed)) } else { settled }
     }
 
-    /// A marker that could not be written: it is tried again when the disk answers.
-    pub fn owe_marker(&self, digest: Digest, sequence: Sequence) {
-        self.owed.lock().insert(sequence, digest);
+    /// A marker that could not be written: it is tried again when the disk answers. What it covers stands in no segment
+    /// younger than `horizon`.
+    pub fn owe_marker(&self, digest: Digest, sequence: Sequence, horizon: SegmentId) {
+        self.owed.add(digest, Debt { sequence, horizon });
         self.upkeep.notify_one();
     }
 
     /// Whether so many markers are owed that only those for known entries are added.
     pub fn owes_too_much(&self) -> bool {
-        self.owed.lock().len() >= MAX_OWED
+        self.owed.is_full()
     }
 
     /// Whether markers are owed.
     pub fn owes(&self) -> bool {
-        !self.owed.lock().is_empty()
+        !self.owed.is_empty()
+    }
+
+    /// The digests that markers are owed for.
+    pub fn owed(&self) -> HashSet<Digest> {
+        self.owed.digests()
+    }
+
+    /// Pays all markers that are owed. The upkeep may be about to make the room for them; where the disk fails, it is
+    /// not waited for longer.
+    async fn pay_all_owed(self: &Arc<Self>) -> Result<()> {
+        for _ in 0..PAY_ATTEMPTS {
+            self.pay_owed().await?;
+            if !self.owes() {
+                break;
+            }
+            tokio::time::sleep(PAY_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// Pays the markers that are owed, up to the first that cannot be written. They go the way of what eviction
@@ -289,17 +304,16 @@ impl Log {
     /// `Closed`.
     pub async fn pay_owed(self: &Arc<Self>) -> Result<()> {
         loop {
-            let first = self.owed.lock().first_key_value().map(|(sequence, digest)| (*sequence, *digest));
-            let Some((sequence, digest)) = first else { return Ok(()) };
+            let Some((digest, debt)) = self.owed.first() else { return Ok(()) };
             let key = digest.0.to_le_bytes();
             let entry = Entry::marker(digest, &key, self.clock.now());
-            let order = Order::Marker(sequence, self.segments.newest_id());
+            let order = Order::Marker(debt.sequence, debt.horizon);
             if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
                 return Ok(());
             }
             self.counters.markers_written.add_one();
             // Only now: until then a delete must see that it is owed.
-            self.owed.lock().remove(&sequence);
+            self.owed.paid(digest, debt);
         }
     }
 

@@ -18,6 +18,9 @@ use crate::segment::{Segment, Stream, Tail};
 /// How long writes are refused after the disk failed, before it is tried again.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// An open segment is outlived when the whole cache was written this many times since it was begun.
+const OUTLIVED_AFTER: u64 = 4;
+
 /// What came of beginning a segment.
 enum Begun {
     /// The stream has an open segment.
@@ -97,6 +100,7 @@ impl Log {
     async fn room(&self, stream: Stream, wait: bool) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
         // The last free segment is kept for what eviction rewrites: without it no room could be made.
         let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
+        let mut has_waited = false;
         loop {
             let room = self.segments.room.notified();
             self.check_running()?;
@@ -115,6 +119,9 @@ impl Log {
             }
             if !wait {
                 return Ok(Err(RefuseReason::Busy));
+            }
+            if !std::mem::replace(&mut has_waited, true) {
+                self.counters.room_waits.add_one();
             }
             let is_full = self.segments.is_growth_stopped();
             let patience = if is_full { 2 * RETRY_AFTER } else { Duration::from_millis(self.config.io_timeout_ms) };
@@ -188,10 +195,22 @@ impl Log {
         }
     }
 
+    /// Seals the open segments of streams that are hardly used: those that all others have been replaced around many times.
+    /// Else nothing in them would ever be evicted, and deletes and markers would live on for what they may hold.
+    pub fn retire_outlived(&self) {
+        let age = self.segments.newest_id().0.saturating_sub(OUTLIVED_AFTER * self.segments.limit());
+        let is_outlived = |s: &Segment| s.id.0 < age && !s.tail.lock().rows.is_empty();
+        Stream::ALL.iter().for_each(|&stream| self.retire_if(stream, is_outlived));
+    }
+
     /// The open segment takes no more records; its writer seals it.
     pub(super) fn retire_active(&self, stream: Stream) {
+        self.retire_if(stream, |_| true);
+    }
+
+    fn retire_if(&self, stream: Stream, condition: impl Fn(&Segment) -> bool) {
         let log = self.stream(stream);
-        if let Some(segment) = log.active.lock().take() {
+        if let Some(segment) = log.active.lock().take_if(|segment| condition(segment)) {
             segment.tail.lock().close(segment.id, segment.synced());
             segment.set_horizon(self.segments.newest_id());
             log.wake.notify_one();

@@ -13,10 +13,12 @@ use crate::backend::{DiskFile, exact};
 use crate::format::footer::Row;
 use crate::types::{RecordKind, SegmentId, Sequence};
 
+mod doubt;
 pub mod scan;
 pub mod set;
 pub mod tail;
 
+pub use doubt::{Doubt, Extent};
 pub use set::SegmentSet;
 pub use tail::Tail;
 
@@ -51,11 +53,15 @@ pub struct Summary {
     pub last_expiry_s: u32,
     /// Deletes and markers in it.
     pub markers: u32,
+    /// The disk failed before any of its records was on the device, and they are all copies or markers: what they stand
+    /// for is still on disk or owed.
+    pub is_void: bool,
 }
 
 impl Summary {
     /// Of no records.
-    pub const EMPTY: Self = Self { min_sequence: Sequence::MAX.0, max_sequence: 0, last_expiry_s: 0, markers: 0 };
+    pub const EMPTY: Self =
+        Self { min_sequence: Sequence::MAX.0, max_sequence: 0, last_expiry_s: 0, markers: 0, is_void: false };
 
     fn add(&mut self, row: &Row) {
         self.min_sequence = self.min_sequence.min(row.sequence.0);

@@ -2,12 +2,14 @@
 
 use std::io;
 
+use super::{Doubt, Stream};
 use crate::backend::DiskFile;
 use crate::backend::exact::read_up_to;
 use crate::format::digest::digest;
 use crate::format::footer::{self, FooterDefect, Row, Trailer};
+use crate::format::manifest::Manifest;
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
-use crate::format::segment_header::DATA_START;
+use crate::format::segment_header::{DATA_START, SegmentHeader};
 use crate::types::{BLOCK_BYTES, Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
 
 /// How much is read at a time, in bytes.
@@ -52,12 +54,14 @@ pub struct Scanned {
     pub rows: Vec<Row>,
     /// End of the last record.
     pub data_end: u64,
+    /// Up to where the pads say that the segment was on the device; `u64::MAX` if it is known to be complete.
+    pub synced: u64,
     /// The newest creation time.
     pub newest: Millis,
     /// Damaged places.
     pub damage: Vec<Damage>,
-    /// Whether a damaged place hides which keys it held.
-    pub hides_keys: bool,
+    /// The last place that hides which keys it held, since it is damaged or was not looked at.
+    pub hidden_at: Option<u64>,
     /// Bytes of records behind the torn end, which do not count.
     pub torn_bytes: u64,
     /// Bytes read.
@@ -67,15 +71,15 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// Drops what stands behind the first damaged place that no pad vouches for. `synced` is what the pads say.
-    fn cut_torn_end(&mut self, synced: u64, holes: &[u64]) {
-        if let Some(torn) = self.damage.iter().map(|d| d.offset).find(|&at| at >= synced) {
+    /// Drops what stands behind the first damaged place that no pad vouches for.
+    fn cut_torn_end(&mut self, holes: &[u64]) {
+        if let Some(torn) = self.damage.iter().map(|d| d.offset).find(|&at| at >= self.synced) {
             self.rows.retain(|row| row.offset() < torn);
             self.damage.retain(|d| d.offset < torn);
             self.torn_bytes = self.data_end - torn;
             self.data_end = torn;
         }
-        self.hides_keys = holes.iter().any(|&at| at < self.data_end);
+        self.hidden_at = holes.iter().copied().filter(|&at| at < self.data_end).max();
     }
 }
 
@@ -124,11 +128,11 @@ pub async fn walk(
     look: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> io::Result<Scanned> {
     let mut window = Window::default();
-    let mut found = Scanned { data_end: DATA_START, ..Scanned::default() };
+    let synced = if scope.resync { u64::MAX } else { 0 };
+    let mut found = Scanned { data_end: DATA_START, synced, ..Scanned::default() };
     let mut at = DATA_START;
     let mut hole: Option<Damage> = None;
     let mut holes = Vec::new();
-    let mut synced = if scope.resync { u64::MAX } else { 0 };
     while at + HEADER_BYTES as u64 <= scope.end {
         match next(file, &mut window, scope, at, hole, look).await? {
             Ok(Place::Gap(len)) => at += len,
@@ -138,7 +142,7 @@ pub async fn walk(
                     holes.push(damage.offset);
                 }
                 if let Some(offset) = header.vouched().filter(|&offset| offset <= at) {
-                    synced = synced.max(offset);
+                    found.synced = found.synced.max(offset);
                 }
                 if let Some(defect) = defect {
                     found.damage.push(Damage { offset: at, defect });
@@ -161,8 +165,10 @@ pub async fn walk(
     }
     found.bytes_read = window.bytes_read;
     found.bytes_hashed_in_vain = window.hashed_in_vain;
-    found.cut_torn_end(synced, &holes);
-    found.hides_keys |= scope.resync && window.has_skipped;
+    found.cut_torn_end(&holes);
+    if scope.resync && window.has_skipped {
+        found.hidden_at = Some(scope.end);
+    }
     Ok(found)
 }
 
@@ -269,6 +275,46 @@ impl Window {
         let zeros = bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len()) as u64;
         zeros - zeros % UNIT_BYTES
     }
+}
+
+/// The trailer that a file ends with, whichever segment it is of; `None` if there is none that is undamaged.
+///
+/// # Errors
+/// The disk's.
+pub async fn read_trailer(file: &dyn DiskFile, segment_len_bytes: u64) -> io::Result<Option<footer::Trailer>> {
+    let len = footer::TRAILER_BYTES;
+    let last = read_up_to(file, segment_len_bytes.saturating_sub(len as u64), len).await?;
+    Ok(footer::decode_any_trailer(&last, segment_len_bytes).ok())
+}
+
+/// What damage in this segment puts in doubt, if it hides keys.
+///
+/// # Errors
+/// The disk's.
+pub async fn doubt(file: &dyn DiskFile, header: &SegmentHeader, found: &Scanned) -> io::Result<Option<Doubt>> {
+    let Some(hidden_at) = found.hidden_at else { return Ok(None) };
+    let trailer = read_trailer(file, header.segment_len_bytes).await?.filter(|t| t.segment == header.id);
+    // But for moved records, sequences ascend with offsets.
+    let next = found.rows.last().filter(|row| row.offset() > hidden_at && header.stream != Stream::Reinserted as u8);
+    let newest = trailer.map(|t| t.max_sequence).or(next.map(|row| row.sequence));
+    Ok(Some(newest.map_or(Doubt::In(header.stream, header.id), Doubt::UpTo)))
+}
+
+/// The header of a segment that has lost it, as far as its trailer says: freeing a file takes the trailer away too, so
+/// that it is of what stands there now. `None` if there is no trailer. The stream is not known.
+///
+/// # Errors
+/// The disk's.
+pub async fn lost_header(file: &dyn DiskFile, manifest: &Manifest) -> io::Result<Option<SegmentHeader>> {
+    let trailer = read_trailer(file, manifest.segment_len_bytes).await?;
+    Ok(trailer.map(|trailer| SegmentHeader {
+        id: trailer.segment,
+        segment_len_bytes: manifest.segment_len_bytes,
+        created: trailer.newest,
+        // That of which the least is known.
+        stream: Stream::Reinserted as u8,
+        directory_id: manifest.directory_id,
+    }))
 }
 
 /// The footer of a segment that is sealed.

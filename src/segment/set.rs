@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use super::Segment;
+use crate::backend::closed::Closed;
 use crate::format::file_name;
 use crate::types::SegmentId;
 
@@ -131,6 +132,13 @@ impl SegmentSet {
     pub fn used(&self) -> Vec<Arc<Segment>> {
         let slots = self.slots.read();
         slots.iter().filter_map(|s| if let State::Used(segment) = s { Some(segment.clone()) } else { None }).collect()
+    }
+
+    /// Closes the files of all segments, each once the reads in flight are done. What is counted stays.
+    pub fn close_files(&self) {
+        for segment in self.used() {
+            segment.read_only(Arc::new(Closed));
+        }
     }
 
     /// Puts a segment in its slot.

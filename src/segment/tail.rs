@@ -14,7 +14,9 @@ use crate::format::record;
 use crate::types::{BLOCK_BYTES, Millis, SegmentId};
 
 /// Length of a full write, in bytes: what FINDINGS.md shows to reach the disk's bandwidth.
-pub const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: u64 = 1 << 20;
+/// A segment is at least so many writes, so that small segments too have several in flight.
+const WRITES_A_SEGMENT: u64 = 16;
 
 struct Open {
     start: u64,
@@ -43,6 +45,8 @@ pub struct Tail {
     /// Where the next record goes.
     end: u64,
     segment_len_bytes: u64,
+    /// Length of a full write.
+    write_bytes: usize,
     closed: bool,
     /// The newest creation time of its records.
     pub newest: Millis,
@@ -59,6 +63,7 @@ impl Tail {
             rows: Vec::new(),
             end: 0,
             segment_len_bytes,
+            write_bytes: write_bytes(segment_len_bytes),
             closed: false,
             newest: Millis(0),
             padded_bytes: 0,
@@ -108,7 +113,7 @@ impl Tail {
     /// # Errors
     /// `OutOfMemory`.
     pub fn reserve(&mut self, pool: &BufferPool, len: u64) -> io::Result<Vec<PoolBuf>> {
-        let size = WRITE_BYTES.min(self.segment_len_bytes as usize);
+        let size = self.write_bytes;
         let room = self.open.as_ref().map_or(0, |o| size - o.len);
         let missing = (len as usize).saturating_sub(room);
         (0..missing.div_ceil(size)).map(|_| pool.take(size)).collect()
@@ -146,7 +151,7 @@ impl Tail {
                 self.open = Some(Open { start: self.end, buf, len: 0, debit: 0 });
             }
             let Some(open) = &mut self.open else { return };
-            let full = WRITE_BYTES.min(self.segment_len_bytes as usize);
+            let full = self.write_bytes;
             let n = part.len().min(full - open.len);
             open.buf[open.len..open.len + n].copy_from_slice(&part[..n]);
             open.len += n;
@@ -213,4 +218,14 @@ impl Tail {
         }
         missing
     }
+}
+
+/// A power of four of blocks, as the buffer pool's classes are.
+fn write_bytes(segment_len_bytes: u64) -> usize {
+    let most = (segment_len_bytes / WRITES_A_SEGMENT).clamp(BLOCK_BYTES, WRITE_BYTES);
+    let mut len = BLOCK_BYTES;
+    while len * 4 <= most {
+        len *= 4;
+    }
+    len as usize
 }

@@ -98,3 +98,87 @@ async fn trap_13_where_keys_are_hidden_what_may_have_been_replaced_is_forgotten(
         cache.close().await.unwrap();
     }
 }
+
+/// Damages the header of the segment that holds `needle`, and its trailer if `both`.
+fn behead(table: &Table, needle: &str, both: bool) {
+    let (path, _) = table.find_on_disk(needle.as_bytes());
+    rot(table, &path, 20, 1);
+    if both {
+        let len = table.sim.read_file(&path).unwrap().len() as u64;
+        rot(table, &path, len - 10, 1);
+    }
+}
+
+/// One segment an open: the old value, the new one, and one that has nothing to do with them.
+async fn three_segments(table: &Table) {
+    for (key, value) in [("k", OLD), ("k", NEW), ("newer", "something else")] {
+        let cache = table.open().await;
+        put(&cache, key, value, synced()).await;
+        cache.close().await.unwrap();
+    }
+}
+
+/// P1, P2, P7. A damaged header costs nothing while the footer says which segment it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_damaged_header_costs_nothing_while_the_footer_is_there() {
+    let table = Table::new(5, 8);
+    three_segments(&table).await;
+    behead(&table, NEW, false);
+    for _ in 0..2 {
+        let cache = table.open().await;
+        let report = cache.recovery_report();
+        assert_eq!(get(&cache, "k").await.as_deref(), Some(NEW), "{report:?}");
+        assert_eq!(get(&cache, "newer").await.as_deref(), Some("something else"));
+        assert_eq!((report.dropped_damaged, report.dropped_doubtful), (0, 0), "{report:?}");
+        assert!(report.notes.iter().any(|note| note.contains("checksum")), "{report:?}");
+        cache.close().await.unwrap();
+    }
+}
+
+/// P2, P7. Header and trailer are both damaged: whatever may have been replaced there is forgotten and counted, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_segment_that_nothing_is_known_of_puts_everything_older_in_doubt() {
+    let table = Table::new(6, 8);
+    three_segments(&table).await;
+    behead(&table, NEW, true);
+    let cache = table.open().await;
+    assert_eq!(get(&cache, "k").await, None);
+    let report = cache.recovery_report();
+    assert_eq!((report.dropped_damaged, report.dropped_doubtful), (1, 2), "{report:?}");
+    put(&cache, "after", "a", synced()).await;
+    cache.close().await.unwrap();
+    let cache = table.open().await;
+    assert_eq!((get(&cache, "k").await, cache.recovery_report().dropped_doubtful), (None, 0));
+    assert_eq!(get(&cache, "after").await.as_deref(), Some("a"), "the doubt is about the past");
+}
+
+/// P2. The same damage to a file that was freed brings nothing back.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_freed_segment_whose_header_is_damaged_stays_freed() {
+    let table = Table::new(7, 8);
+    let cache = table.open().await;
+    put(&cache, "k", OLD, synced()).await;
+    let (path, _) = table.find_on_disk(OLD.as_bytes());
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 1).await;
+    assert_eq!(get(&cache, "k").await, None);
+    cache.close().await.unwrap();
+    rot(&table, &path, 20, 1);
+    assert_eq!(get(&table.open().await, "k").await, None);
+}
+
+/// P2. The hidden record is the newest of its segment: what is older than the next segment may have been replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_hidden_record_that_is_the_newest_of_its_segment_uncovers_nothing() {
+    let table = Table::new(8, 8);
+    three_segments(&table).await;
+    let (path, at) = table.find_on_disk(NEW.as_bytes());
+    rot(&table, &path, at - 20, 1);
+    let len = table.sim.read_file(&path).unwrap().len() as u64;
+    rot(&table, &path, len - 10, 1);
+    for reopened in 0..2 {
+        let cache = table.open().await;
+        assert_eq!(get(&cache, "k").await, None, "reopened {reopened} times: {:?}", cache.recovery_report());
+        assert_eq!(get(&cache, "newer").await.as_deref(), Some("something else"));
+        cache.close().await.unwrap();
+    }
+}

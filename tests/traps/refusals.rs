@@ -75,6 +75,7 @@ async fn trap_04_an_update_refused_by_a_failing_disk_takes_the_old_value_along()
     assert_eq!(cache.set_with("k", "v2", synced()).await.unwrap(), refused(RefuseReason::DiskFailed));
     assert_eq!(get(&cache, "k").await, None);
     table.sim.clear_faults();
+    cache.sync().await.expect_err("what was lost is told");
     until_the_marker_is_durable(&cache).await;
     table.assert_dead_for_ever(cache, "k", "witness").await;
 }

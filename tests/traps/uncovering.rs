@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::format::digest::digest;
 use esker::{DiskCache, RecordKind};
 
@@ -34,6 +35,32 @@ async fn trap_01_a_long_lived_version_dropped_early_uncovers_nothing() {
     put(&cache, "k", "v2", synced()).await;
     fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 8).await;
     assert!(cache.stats().counts.markers_written > 0);
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P2. The segment of v1 is evicted but its file cannot be freed; v2, which the index takes for the only version, is
+/// dropped meanwhile.
+#[tokio::test(start_paused = true)]
+async fn trap_01_a_version_dropped_while_an_evicted_one_keeps_its_file_uncovers_nothing() {
+    let mut table = Table::new(5, 8);
+    let cache = table.open().await;
+    put(&cache, "k", "v1", synced()).await;
+    put(&cache, "witness", "w", short_lived()).await;
+    let (path, _) = table.find_on_disk(b"v1");
+    fill_until(&cache, |cache| cache.stats().segments >= 4).await;
+    cache.sync().await.unwrap();
+    let stuck = FaultPlan::default().fail_on(path.to_str().unwrap(), OpKind::Write, When::Always, DiskError::Enospc);
+    table.sim.set_faults(stuck);
+    let is_forgotten = |cache: &DiskCache| cache.stats().counts.entries_evicted > 0;
+    fill_until(&cache, is_forgotten).await;
+    assert_eq!(get(&cache, "k").await, None);
+    put(&cache, "k", "v2", synced()).await;
+    let before = cache.stats().counts.segments_evicted;
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= before + 10).await;
+    assert_eq!(get(&cache, "k").await, None);
+    cache.sync().await.unwrap();
+    table.find_on_disk(b"v1");
+    table.sim.clear_faults();
     table.assert_dead_for_ever(cache, "k", "witness").await;
 }
 

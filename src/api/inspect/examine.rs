@@ -12,8 +12,9 @@ use crate::format::footer::{FooterDefect, Row};
 use crate::format::manifest::Manifest;
 use crate::format::record::{self, HEADER_BYTES};
 use crate::format::segment_header::{FREE_STREAM, HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::Doubt;
 use crate::segment::scan::{self, Damage, Scope, Seen};
-use crate::types::{MAX_KEY_BYTES, Millis};
+use crate::types::{MAX_KEY_BYTES, Millis, SegmentId};
 
 /// The stream whose records keep the creation times they had before they were moved.
 const REINSERTED: u8 = 1;
@@ -45,6 +46,17 @@ impl Head {
         }
     }
 
+    /// What the file's trailer says instead, if the header says nothing.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn lost(&self, file: &dyn DiskFile, manifest: Option<&Manifest>) -> io::Result<Option<SegmentHeader>> {
+        match (self, manifest) {
+            (Self::Blank | Self::Damaged(_), Some(manifest)) => scan::lost_header(file, manifest).await,
+            _ => Ok(None),
+        }
+    }
+
     /// The header, if there is one.
     pub fn header(&self) -> Option<&SegmentHeader> {
         match self {
@@ -63,14 +75,16 @@ pub struct Examined {
     pub len_bytes: u64,
     /// Its header.
     pub head: Head,
+    /// What it was sealed or begun as, also where the header is lost.
+    pub segment: Option<(u8, SegmentId)>,
     /// What it is.
     pub state: SegmentState,
     /// One row a record.
     pub rows: Vec<Row>,
     /// Damaged places.
     pub damage: Vec<Damage>,
-    /// Whether damage hides which keys were there.
-    pub hides_keys: bool,
+    /// Damage hides which keys were there.
+    pub doubt: Option<Doubt>,
     /// When its first record was made, if its records are in the order of time.
     pub oldest: Option<Millis>,
     /// When its newest record was made.
@@ -115,10 +129,11 @@ impl Examined {
             name,
             len_bytes,
             head,
+            segment: head.header().map(|h| (h.stream, h.id)),
             state,
             rows: Vec::new(),
             damage: Vec::new(),
-            hides_keys: false,
+            doubt: None,
             oldest: None,
             newest: None,
             defect: None,
@@ -131,13 +146,19 @@ async fn examine_once(file: &dyn DiskFile, path: &Path, manifest: &Manifest) -> 
     let head = Head::of(&read_head(file).await?, Some(manifest.directory_id));
     let empty = |state| Examined::new(path, len_bytes, head, state);
     let header = match head {
-        Head::Blank | Head::Free(_) => return Ok(empty(SegmentState::Free)),
+        Head::Free(_) => return Ok(empty(SegmentState::Free)),
         Head::Foreign(_) => return Ok(empty(SegmentState::Foreign)),
-        Head::Damaged(defect) => {
-            return Ok(Examined { defect: Some(defect.to_string()), ..empty(SegmentState::Damaged) });
-        }
         Head::Used(header) => header,
+        Head::Blank | Head::Damaged(_) => match (scan::lost_header(file, manifest).await?, head) {
+            (Some(header), _) => header,
+            (None, Head::Damaged(defect)) => {
+                let (doubt, defect) = (Some(Doubt::Anywhere), Some(defect.to_string()));
+                return Ok(Examined { doubt, defect, ..empty(SegmentState::Damaged) });
+            }
+            (None, _) => return Ok(empty(SegmentState::Free)),
+        },
     };
+    let empty = |state| Examined { segment: Some((header.stream, header.id)), ..empty(state) };
     match scan::read_footer(file, header.id, manifest.segment_len_bytes).await? {
         Ok(footer) => {
             let rows: Vec<Row> = footer.rows().collect();
@@ -161,13 +182,13 @@ async fn examine_once(file: &dyn DiskFile, path: &Path, manifest: &Manifest) -> 
                 }
             };
             let scanned = scan::walk(file, scope, &mut look).await?;
+            let doubt = scan::doubt(file, &header, &scanned).await?;
             let newest = (!scanned.rows.is_empty()).then_some(scanned.newest);
             let oldest = oldest.filter(|_| newest.is_some());
             let defect = (state == SegmentState::Damaged).then(|| defect.to_string());
             // What stands behind the last record is the footer, or the torn end of what was being written.
             let damage = scanned.damage.into_iter().filter(|d| d.offset < scanned.data_end).collect();
-            let hides_keys = scanned.hides_keys;
-            Ok(Examined { rows: scanned.rows, damage, hides_keys, oldest, newest, defect, ..empty(state) })
+            Ok(Examined { rows: scanned.rows, damage, doubt, oldest, newest, defect, ..empty(state) })
         }
     }
 }

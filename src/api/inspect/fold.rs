@@ -1,10 +1,11 @@
-//! The newest record of each digest, and what recovery would make of it. The rules are those of `recover`; a test
-//! compares the two.
+//! The newest record of each digest, and what recovery would make of it. The rules are those of `recover`;
+//! `tests/inspect.rs` compares the two.
 
 use std::collections::HashMap;
 
 use super::examine::Examined;
 use crate::format::footer::Row;
+use crate::segment::{Doubt, Extent, summarize};
 use crate::types::{Digest, Millis, RecordKind, Sequence};
 
 /// The newest record of a digest. 40 bytes with the digest.
@@ -53,7 +54,10 @@ impl Fate {
 #[derive(Debug, Default)]
 pub struct Fold {
     floor: Sequence,
-    doubt_below: Sequence,
+    doubts: Vec<Doubt>,
+    extents: Vec<Extent>,
+    /// Up to here nothing is served, because of the doubts.
+    doubtful: Sequence,
     only: Option<Digest>,
     /// Ids of the segments seen.
     ids: Vec<u64>,
@@ -70,11 +74,11 @@ impl Fold {
 
     /// Takes in a segment. Its index in what [`Newest::segment`] counts.
     pub fn add(&mut self, one: &Examined) {
-        self.ids.push(one.head.header().map_or(0, |h| h.id.0));
-        if one.hides_keys {
-            let last = one.rows.iter().map(|row| row.sequence).max().unwrap_or_default();
-            self.doubt_below = self.doubt_below.max(last);
-        }
+        self.ids.push(one.segment.map_or(0, |(_, id)| id.0));
+        self.doubts.extend(one.doubt);
+        self.extents
+            .extend(one.segment.and_then(|(stream, id)| Extent::of(stream, id, &summarize(one.rows.iter().copied()))));
+        self.doubtful = self.doubts.iter().map(|doubt| doubt.floor(&self.extents)).max().unwrap_or_default();
         for row in &one.rows {
             self.add_row(row);
         }
@@ -100,12 +104,16 @@ impl Fold {
             second: Sequence(0),
         };
         let ids = &self.ids;
-        // A record that was moved has its twin's sequence; the later segment's is the copy.
-        let rank = |n: &Newest| (n.sequence, ids.get(n.segment as usize).copied().unwrap_or_default(), n.offset_units);
+        // A marker has the sequence of the record that it was left for; it wins, wherever it stands. A record that was
+        // moved has its twin's sequence; the later segment's is the copy.
+        let rank = |n: &Newest| {
+            let covers = n.kind != RecordKind::Put;
+            (n.sequence, covers, ids.get(n.segment as usize).copied().unwrap_or_default())
+        };
         self.newest
             .entry(row.digest.0)
             .and_modify(|found| {
-                let (winner, loser) = if rank(found) > rank(&this) { (*found, this) } else { (this, *found) };
+                let (winner, loser) = if rank(&this) > rank(found) { (this, *found) } else { (*found, this) };
                 let second = winner.second.max(loser.second).max(loser.sequence);
                 *found = Newest { second, ..winner };
             })
@@ -127,9 +135,9 @@ impl Fold {
         let is_known = newest.expires_s != 0 && newest.expires_s != u32::MAX;
         let is_expired = is_known && now.0 >= u64::from(newest.expires_s) * 1000;
         match newest.kind {
-            _ if newest.sequence < self.doubt_below => Fate::Doubtful,
+            _ if newest.sequence <= self.doubtful => Fate::Doubtful,
             RecordKind::Put if is_expired => {
-                let counts = newest.second > Sequence(0) && newest.second >= self.doubt_below;
+                let counts = newest.second > Sequence(0) && newest.second > self.doubtful;
                 Fate::Expired { stays: counts }
             }
             RecordKind::Put => Fate::Served,

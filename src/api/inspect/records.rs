@@ -93,7 +93,9 @@ impl Inspector {
             records: 0,
             defect: None,
         };
+        let lost = head.lost(&*file, manifest.as_ref()).await.map_err(failed)?;
         let header = match head {
+            Head::Blank | Head::Damaged(_) if let Some(header) = lost => header,
             Head::Blank | Head::Free(_) => return Ok(listing),
             Head::Damaged(defect) => {
                 listing.state = SegmentState::Damaged;

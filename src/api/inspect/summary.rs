@@ -64,10 +64,10 @@ impl Inspector {
 
 fn of_segment(one: &Examined) -> SegmentSummary {
     let header = one.head.header();
-    // A segment whose header is damaged loses what it held, however much that was.
-    let lost = one.state == SegmentState::Damaged && header.is_none();
+    // A segment of which nothing is known loses what it held, however much that was.
+    let lost = one.state == SegmentState::Damaged && one.segment.is_none();
     SegmentSummary {
-        id: header.map(|h| h.id.0),
+        id: one.segment.map(|(_, id)| id.0),
         file: one.name.clone(),
         state: one.state,
         stream: header.and_then(|h| stream_name(h.stream)),

@@ -186,7 +186,8 @@ impl Inspector {
 fn swapped(seen: &Seen, report: &mut VerifyReport) {
     for (name, end, len_bytes) in &seen.strange_footers {
         let owner = seen.ids.iter().find(|(id, _)| footer::decode_trailer(end, **id, *len_bytes).is_ok());
-        if let Some((id, other)) = owner {
+        // Its own by now: it was sealed meanwhile.
+        if let Some((id, other)) = owner.filter(|(_, other)| *other != name) {
             let at = len_bytes.saturating_sub(footer::TRAILER_BYTES as u64);
             report.damage(name, at, format!("footer of segment {id}, whose header is in {other}"));
         }

@@ -39,6 +39,8 @@ pub enum DiskError {
     Eio,
     /// No space left on device.
     Enospc,
+    /// The file system is read-only.
+    Erofs,
 }
 
 impl DiskError {
@@ -47,8 +49,10 @@ impl DiskError {
         let code = match (self, cfg!(windows)) {
             (Self::Eio, false) => 5,
             (Self::Enospc, false) => 28,
+            (Self::Erofs, false) => 30,
             (Self::Eio, true) => 1117,
             (Self::Enospc, true) => 112,
+            (Self::Erofs, true) => 19,
         };
         io::Error::from_raw_os_error(code)
     }

@@ -18,8 +18,8 @@
 //!
 //! # What goes wrong
 //! Set by [`Sim::set_faults`], an overlay over a disk that itself is perfect:
-//! - Planned errors ([`Rule`]): the nth operation of a kind, each, or some, on all files or some, fails with EIO or
-//!   ENOSPC. A write that fails with EIO may have written any number of its first blocks.
+//! - Planned errors ([`Rule`]): the nth operation of a kind, each, or some, on all files or some, fails with EIO,
+//!   ENOSPC or EROFS. A write that fails with EIO may have written any number of its first blocks.
 //! - A `sync_data` that fails does so as on Linux: once; the writes it was to make durable never reach the device,
 //!   while reads go on showing them until [`Sim::evict_page_cache`] or the next power loss; the next sync says Ok.
 //! - Short reads and writes; a device that is full (a write that fits in part is short first, then ENOSPC).

@@ -57,7 +57,7 @@ async fn trap_09_lengths_that_lie_cost_a_bounded_number_of_hashed_bytes() {
         assert!(found.bytes_hashed_in_vain <= most, "{} bytes hashed in vain", found.bytes_hashed_in_vain);
         // A record with a short key is found all the same.
         assert_eq!(found.rows.len(), if resync { 2 } else { 1 });
-        assert_eq!(found.hides_keys, resync);
+        assert_eq!(found.hidden_at.is_some(), resync);
     }
 }
 
@@ -70,7 +70,7 @@ async fn trap_09_what_is_not_looked_at_is_in_doubt() {
     lies(&mut file, DATA_START + first.len() as u64);
     for (resync, is_doubtful) in [(true, true), (false, false)] {
         let (found, _) = scanned(file.clone(), END, resync).await;
-        assert_eq!((found.rows.len(), found.hides_keys), (1, is_doubtful));
+        assert_eq!((found.rows.len(), found.hidden_at.is_some()), (1, is_doubtful));
     }
 }
 
@@ -94,6 +94,6 @@ async fn long_keys_behind_an_honest_hole_are_found() {
     }
     let end = file.len() as u64;
     let (found, _) = scanned(file, end, true).await;
-    assert_eq!((found.rows.len(), found.damage.len(), found.hides_keys), (9, 1, true));
+    assert_eq!((found.rows.len(), found.damage.len(), found.hidden_at.is_some()), (9, 1, true));
     assert!(found.bytes_hashed_in_vain <= 2 * (MAX_KEY_BYTES + HEADER_BYTES) as u64);
 }

@@ -45,7 +45,12 @@ pub async fn check(file: &dyn DiskFile, name: &str, manifest: Option<&Manifest>)
     let segment_len_bytes = manifest.map_or(own_len, |m| m.segment_len_bytes);
     let report = VerifyReport::default();
     let mut this = Check { file, name, manifest, len_bytes, segment_len_bytes, report };
+    let lost = head.lost(file, manifest).await?;
     let (is_sealed, strange_footer) = match &head {
+        Head::Blank | Head::Damaged(_) if let Some(header) = &lost => {
+            this.damage(0, "the segment header is damaged; the footer says which segment it is");
+            this.used(header).await?
+        }
         Head::Blank => (this.blank().await?, None),
         Head::Damaged(defect) => {
             this.damage(0, format!("{defect}; the records of the segment are lost"));
@@ -75,13 +80,16 @@ impl Check<'_> {
         self.report.damage(self.name, offset, what);
     }
 
-    /// A file that was never written holds zeros; another whose header is zero has lost it.
+    /// A file that was never written holds zeros. Its header is written last of what goes ahead of the seal before it, so
+    /// data alone are a segment that never began; with a footer it was one that lost its header.
     async fn blank(&mut self) -> io::Result<bool> {
-        let first = self.first_byte(0, self.len_bytes).await?;
-        if let Some(offset) = first {
-            self.damage(0, format!("the header is zero, but there are data at {offset}; the records are lost"));
+        let trailer_at = self.len_bytes.saturating_sub(TRAILER_BYTES as u64);
+        let trailer = exact::read_up_to(self.file, trailer_at, TRAILER_BYTES).await?;
+        if footer::decode_any_trailer(&trailer, self.segment_len_bytes).is_ok() {
+            self.damage(0, "the header is zero, but there is a footer; the records are lost");
+            return Ok(false);
         }
-        Ok(first.is_none())
+        Ok(self.first_byte(0, self.len_bytes).await?.is_none())
     }
 
     /// Length of the file, and zeros behind the header.

@@ -28,6 +28,7 @@ struct Question {
     plan: Plan,
     count: u64,
     len_bytes: u32,
+    kept: u64,
 }
 
 /// What the process found.
@@ -45,13 +46,13 @@ pub struct Answer {
     pub figures: Figures,
 }
 
-/// Opens a directory in a fresh process and samples its entries.
+/// Opens a directory in a fresh process, which must find `kept` entries, and samples them.
 ///
 /// # Errors
 /// If the cache does not open, or an entry does not answer.
-pub fn probe(plan: &Plan, entries: Entries) -> Result<Answer> {
+pub fn probe(plan: &Plan, entries: Entries, kept: u64) -> Result<Answer> {
     let file = tempfile::NamedTempFile::new().context("no temporary file")?;
-    let question = Question { plan: plan.clone(), count: entries.count, len_bytes: entries.len_bytes };
+    let question = Question { plan: plan.clone(), count: entries.count, len_bytes: entries.len_bytes, kept };
     file.as_file().write_all(&serde_json::to_vec(&question)?)?;
     let mut child = Spawned::start(["probe-child".as_ref(), file.path().as_os_str()])?;
     serde_json::from_str(&child.line()?).context("the child process did not answer in JSON")
@@ -86,7 +87,7 @@ fn answer(question: &Path) -> Result<Answer> {
         }
         let samples_ms = ms();
         let figures = store.figures()?;
-        ensure!(figures.entries == entries.count, "{} of {} entries came back", figures.entries, entries.count);
+        ensure!(figures.entries == question.kept, "{} of {} entries came back", figures.entries, question.kept);
         store.close().await?;
         Ok(Answer { open_ms, first_answer_ms, samples_ms, resident_bytes, figures })
     })

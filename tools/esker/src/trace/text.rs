@@ -1,6 +1,6 @@
 //! CSV traces: `time,key,size,ttl,op`, with or without that line as a header. Time and ttl are whole seconds, size is
 //! bytes, op is `get`, `set` or `delete` (or 0, 1, 2). An empty ttl is 0, an empty op is `get`. Keys are any bytes, 1 to
-//! 65,536 of them.
+//! [`MAX_KEY_BYTES`] of them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use esker::MAX_KEY_BYTES;
 
 use super::{Key, Op, Request};
 
 const COLUMNS: &str = "time,key,size,ttl,op";
-const MAX_KEY_BYTES: usize = 64 * 1024;
 
 /// Reads a CSV trace, a row at a time, and numbers the keys in order of first appearance.
 pub struct Reader {

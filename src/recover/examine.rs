@@ -1,0 +1,184 @@
+//! What one file holds: looked at side by side, a few at a time.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Recovery, Unsealed, Used};
+use crate::backend::{Backend, DiskFile, OpenMode, exact};
+use crate::error::{Error, Result};
+use crate::format::file_name::segment_name;
+use crate::format::footer::{FooterDefect, Row};
+use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::index::Location;
+use crate::index::load::{Batch, Candidate, Claim};
+use crate::segment::scan::{self, Scope};
+use crate::segment::{Doubt, Summary, summarize};
+use crate::stats::RecoveryReport;
+use crate::types::{RecordKind, SegmentId};
+
+/// Segments looked at side by side.
+const PARALLEL: usize = 8;
+
+/// What a file turned out to be.
+pub(super) enum State {
+    /// It holds nothing. Its last id, if known; whether it has its full length.
+    Free { id: Option<SegmentId>, is_whole: bool },
+    /// It held something, and neither header nor trailer says what. Whether it has its full length.
+    Lost { is_whole: bool },
+    /// Not of this directory: left alone.
+    Foreign(String),
+    /// It holds records.
+    Used(Used),
+}
+
+pub(super) struct Examined {
+    pub(super) slot: u16,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) state: State,
+    pub(super) report: RecoveryReport,
+    /// Keys are hidden by damage: older entries may have been replaced there.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Looks at the files in `slots`.
+pub(super) async fn examine_all(r: &Recovery, slots: &[u16]) -> Result<Vec<Examined>> {
+    let mut tasks = JoinSet::new();
+    let mut examined = Vec::with_capacity(slots.len());
+    for &slot in slots {
+        if tasks.len() >= PARALLEL {
+            examined.extend(joined(r, &mut tasks).await?);
+        }
+        tasks.spawn(examine(r.clone(), slot));
+    }
+    while let Some(one) = joined(r, &mut tasks).await? {
+        examined.push(one);
+    }
+    Ok(examined)
+}
+
+async fn joined(r: &Recovery, tasks: &mut JoinSet<Result<Examined>>) -> Result<Option<Examined>> {
+    match tasks.join_next().await {
+        None => Ok(None),
+        Some(Ok(one)) => {
+            r.progress.done.fetch_add(1, Ordering::Relaxed);
+            one.map(Some)
+        }
+        Some(Err(e)) => Err(Error::io("recover from", "a segment")(io::Error::other(e))),
+    }
+}
+
+/// Looks at one file.
+async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
+    let (backend, manifest) = (&*r.backend, &r.manifest);
+    let path = r.segments.path(slot);
+    let failed = |e| Error::io("read", &path)(e);
+    let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
+    let is_whole = file.len().await.map_err(failed)? == manifest.segment_len_bytes;
+    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
+    let report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
+    let state = State::Free { id: None, is_whole };
+    let mut one = Examined { slot, file, state, report, doubt: None };
+    let header = match SegmentHeader::decode(&head) {
+        Ok(header) => header,
+        Err(defect) => match scan::lost_header(&*one.file, manifest).await.map_err(failed)? {
+            Some(header) => {
+                one.report.note(format!("{}: {defect}; its footer is there", segment_name(slot)));
+                header
+            }
+            None if head.iter().all(|&b| b == 0) => return Ok(one),
+            None => {
+                one.report
+                    .note(format!("{}: {defect}; its records, and what is older, are dropped", segment_name(slot)));
+                one.report.dropped_damaged += 1;
+                let (file, state) = (lock_writable(backend, &path, r.lock_wait).await?, State::Lost { is_whole });
+                return Ok(Examined { file, state, doubt: Some(Doubt::Anywhere), ..one });
+            }
+        },
+    };
+    if header.directory_id != manifest.directory_id {
+        let note = format!("{} belongs to another directory; it is left alone", segment_name(slot));
+        return Ok(Examined { state: State::Foreign(note), ..one });
+    }
+    if header.stream == FREE_STREAM {
+        return Ok(Examined { state: State::Free { id: Some(header.id), is_whole }, ..one });
+    }
+    match scan::read_footer(&*one.file, header.id, manifest.segment_len_bytes).await.map_err(failed)? {
+        Ok(footer) => {
+            one.report.segments_by_footer += 1;
+            one.report.bytes_read += footer.bytes_read;
+            one.report.records += u64::from(footer.trailer.rows);
+            let (batch, summary) = gather(&r, slot, footer.rows());
+            let (id, stream, newest) = (header.id, header.stream, footer.trailer.newest);
+            one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed: None });
+            Ok(one)
+        }
+        Err(defect) => {
+            // Whoever wrote it may be dead, and its writes still land (trap 7).
+            one.file = lock_writable(backend, &path, r.lock_wait).await?;
+            let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
+            one.state = State::Free { id: Some(header.id), is_whole };
+            walk(&r, &mut one, &header, resync).await.map_err(failed)?;
+            Ok(one)
+        }
+    }
+}
+
+/// Walks the records of a segment that has no footer.
+async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: bool) -> io::Result<()> {
+    let manifest = &r.manifest;
+    let len = one.file.len().await?;
+    let end = len.min(manifest.segment_len_bytes);
+    let scanned = scan::scan(&*one.file, Scope { segment: header.id, end, seed: &manifest.seed, resync }).await?;
+    one.report.segments_scanned += 1;
+    one.report.bytes_read += scanned.bytes_read;
+    one.report.records += scanned.rows.len() as u64;
+    one.report.torn_bytes += scanned.torn_bytes;
+    one.report.dropped_damaged += scanned.damage.len() as u64;
+    for damage in &scanned.damage {
+        one.report.note(format!("{} at {}: {}", segment_name(one.slot), damage.offset, damage.defect));
+    }
+    one.doubt = scan::doubt(&*one.file, header, &scanned).await?;
+    let is_whole = len == manifest.segment_len_bytes;
+    let (id, stream, rows, newest) = (header.id, header.stream, scanned.rows, scanned.newest);
+    if rows.is_empty() {
+        if one.doubt.is_some() {
+            one.state = State::Lost { is_whole };
+        }
+        return Ok(());
+    }
+    let (batch, summary) = gather(r, one.slot, rows.iter().copied());
+    let unsealed = Some(Unsealed { rows, synced: scanned.synced });
+    one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed });
+    Ok(())
+}
+
+/// The records of a segment, sorted for the index, and what they are.
+fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (Batch, Summary) {
+    let candidate = |row: Row| {
+        let claim = match row.kind {
+            RecordKind::Put if row.is_expired(r.now) => Claim::Expired,
+            RecordKind::Put => Claim::Serve,
+            _ => Claim::Cover,
+        };
+        let at = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
+        Candidate::new(row.digest, row.sequence, claim, at)
+    };
+    (r.index.batch(|| rows.clone().map(candidate)), summarize(rows.clone()))
+}
+
+async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {
+    let mode = OpenMode::ReadWrite { direct: false };
+    let file = backend.open(path, mode).await.map_err(Error::io("open", path))?;
+    let until = tokio::time::Instant::now() + wait;
+    while !file.try_lock().map_err(Error::io("lock", path))? {
+        if tokio::time::Instant::now() >= until {
+            return Err(Error::Locked { path: path.into() });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(file)
+}
