@@ -139,3 +139,38 @@ async fn clear_is_for_ever() {
     let cache = small(dir.path()).open().await.unwrap();
     assert!(cache.get(b"a").await.unwrap().is_none());
 }
+
+/// P3. On a disk that works nothing is refused, however often segments are freed and used again: a ring lets go of a file,
+/// and so of its lock, a moment after its last answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_cache_on_a_healthy_disk_refuses_nothing() {
+    for kind in [BackendKind::Auto, BackendKind::TokioFs] {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = DiskCache::builder(dir.path()).capacity_bytes(1 << 20).segment_len_bytes(64 << 10);
+        let cache = builder.backend(kind).open().await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..8 {
+            let cache = cache.clone();
+            tasks.spawn(async move {
+                for n in 0..600 {
+                    let outcome = cache.set(format!("{task} {n}"), vec![task; 4096]).await.unwrap();
+                    assert!(outcome.is_stored(), "{outcome:?}");
+                    // What is read is rewritten.
+                    cache.get(format!("{task} {}", n / 2)).await.unwrap();
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+        cache.flush().await.unwrap();
+        let counts = cache.stats().counts;
+        assert!(counts.segments_evicted > 100, "{counts:?}");
+        assert_eq!(
+            (counts.refused_disk_failed, counts.refused_disk_full, counts.evictions_failed),
+            (0, 0, 0),
+            "{kind}"
+        );
+        cache.close().await.unwrap();
+    }
+}

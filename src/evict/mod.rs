@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
-use crate::format::footer::Row;
+use crate::format::footer::{ROW_BYTES, Row};
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
 use crate::index::Location;
-use crate::log::{Appended, Entry, Log, Order};
+use crate::log::{Appended, Entry, Log, Order, lock_soon};
 use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
@@ -31,6 +31,9 @@ pub mod policy;
 mod upkeep;
 
 use policy::{Candidate, Reason, Resident};
+
+/// Length of a marker's record.
+const MARKER_BYTES: u64 = 64;
 
 /// Empties segments.
 pub struct Evictor {
@@ -203,8 +206,11 @@ impl Evictor {
                 _ => is_covered = true,
             }
         }
+        // A marker for each row must fit besides: what cannot be covered cannot be freed.
+        let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
         let percent = u64::from(self.log.config.reinsert_percent);
         let budget = self.log.segments.segment_len_bytes() * percent / 100;
+        let budget = budget.min(self.log.room_for_rewrites().saturating_sub(markers));
         for i in policy::worth_keeping(residents, budget) {
             self.reinsert(&rows[i], location(&rows[i])).await?;
         }
@@ -317,7 +323,7 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
     let file = log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
     // A write that timed out, of the victim's or this one at an earlier try, may still land. Who writes holds the lock
     // until it has, so that none lands in the file's next life (trap 7).
-    if !file.try_lock()? {
+    if !lock_soon(&*file).await? {
         // Or the lock is the victim's own: its descriptor could not be given back when it was sealed.
         log.end_writing(victim).await;
         return Err(io::ErrorKind::ResourceBusy.into());

@@ -19,6 +19,7 @@ use crate::catalog;
 use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::format::footer;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
 use crate::index::Index;
@@ -33,6 +34,7 @@ mod rotate;
 mod wait;
 
 pub use append::{Appended, Entry, Order};
+pub use rotate::lock_soon;
 pub use wait::Ticket;
 
 use owed::{Debt, Owed};
@@ -199,10 +201,12 @@ impl Log {
     /// # Errors
     /// `WriteFailed` if some of it was lost to a failing disk, now or since it was last asked; said once.
     pub async fn settle(self: &Arc<Self>, durability: Durability) -> Result<()> {
+        // Eviction and refused writes go on, and owe more: that is not this call's.
+        let owed = self.owed.last();
         if !self.closing.load(Ordering::SeqCst) {
-            self.pay_all_owed().await?;
+            self.pay_owed_up_to(owed).await?;
         }
-        let is_paid = !self.owes();
+        let is_paid = self.owed.is_paid(owed);
         let settled = self.settle_written(durability).await;
         let is_whole = !self.has_lost.swap(false, Ordering::SeqCst);
         // What was lost or refused stays dead only once its marker is as durable.
@@ -241,7 +245,7 @@ impl Log {
     pub async fn close(self: &Arc<Self>) -> Result<()> {
         // Nothing is appended any more once a close has come further than this, even if it was dropped there.
         if !self.closing.load(Ordering::SeqCst) {
-            self.pay_all_owed().await?;
+            self.pay_owed_up_to(self.owed.last()).await?;
         }
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
@@ -274,6 +278,14 @@ impl Log {
         self.owed.is_full()
     }
 
+    /// Bytes that eviction can rewrite before it has freed anything.
+    pub fn room_for_rewrites(&self) -> u64 {
+        let open = self.stream(Stream::Reinserted).active.lock();
+        let left = open.as_ref().map_or(0, |segment| segment.tail.lock().room_bytes());
+        let segment = self.segments.segment_len_bytes() - footer::footer_bytes(1) - DATA_START;
+        left + self.segments.census().available * segment
+    }
+
     /// Whether markers are owed.
     pub fn owes(&self) -> bool {
         !self.owed.is_empty()
@@ -284,12 +296,12 @@ impl Log {
         self.owed.digests()
     }
 
-    /// Pays all markers that are owed. The upkeep may be about to make the room for them; where the disk fails, it is
-    /// not waited for longer.
-    async fn pay_all_owed(self: &Arc<Self>) -> Result<()> {
+    /// Pays the markers that were owed up to this one. The upkeep may be about to make the room for them; where the disk
+    /// fails, it is not waited for longer.
+    async fn pay_owed_up_to(self: &Arc<Self>, last: owed::Number) -> Result<()> {
         for _ in 0..PAY_ATTEMPTS {
             self.pay_owed().await?;
-            if !self.owes() {
+            if self.owed.is_paid(last) {
                 break;
             }
             tokio::time::sleep(PAY_AGAIN).await;

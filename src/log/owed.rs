@@ -9,6 +9,10 @@ use crate::types::{Digest, SegmentId, Sequence};
 /// Most markers owed for keys that the index does not know.
 const MAX_OWED: usize = 100_000;
 
+/// The how-manieth marker that was owed, so that who waits for those owed so far does not wait for later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number(u64);
+
 /// A marker to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Debt {
@@ -21,40 +25,59 @@ pub(super) struct Debt {
 
 /// One marker a digest: the newest covers what the others do.
 #[derive(Default)]
-pub(super) struct Owed(Mutex<BTreeMap<u64, Debt>>);
+pub(super) struct Owed(Mutex<Debts>);
+
+#[derive(Default)]
+struct Debts {
+    /// By digest, each with the number of the oldest that it stands for.
+    debts: BTreeMap<u64, (Debt, Number)>,
+    last: u64,
+}
 
 impl Owed {
     /// Another one.
     pub(super) fn add(&self, digest: Digest, debt: Debt) {
         let mut owed = self.0.lock();
-        let there = owed.entry(digest.0).or_insert(debt);
+        owed.last += 1;
+        let number = Number(owed.last);
+        let (there, _) = owed.debts.entry(digest.0).or_insert((debt, number));
         there.sequence = there.sequence.max(debt.sequence);
         there.horizon = there.horizon.max(debt.horizon);
     }
 
     /// One of them.
     pub(super) fn first(&self) -> Option<(Digest, Debt)> {
-        self.0.lock().first_key_value().map(|(digest, debt)| (Digest(*digest), *debt))
+        self.0.lock().debts.first_key_value().map(|(digest, (debt, _))| (Digest(*digest), *debt))
     }
 
     /// This much is written.
     pub(super) fn paid(&self, digest: Digest, debt: Debt) {
         let mut owed = self.0.lock();
-        if owed.get(&digest.0) == Some(&debt) {
-            owed.remove(&digest.0);
+        if owed.debts.get(&digest.0).is_some_and(|(there, _)| *there == debt) {
+            owed.debts.remove(&digest.0);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.0.lock().debts.is_empty()
+    }
+
+    /// The number of the newest.
+    pub(super) fn last(&self) -> Number {
+        Number(self.0.lock().last)
+    }
+
+    /// Whether all are paid up to this one.
+    pub(super) fn is_paid(&self, last: Number) -> bool {
+        self.0.lock().debts.values().all(|(_, number)| *number > last)
     }
 
     /// Whether there are so many that only those for known entries are added.
     pub(super) fn is_full(&self) -> bool {
-        self.0.lock().len() >= MAX_OWED
+        self.0.lock().debts.len() >= MAX_OWED
     }
 
     pub(super) fn digests(&self) -> HashSet<Digest> {
-        self.0.lock().keys().map(|digest| Digest(*digest)).collect()
+        self.0.lock().debts.keys().map(|digest| Digest(*digest)).collect()
     }
 }

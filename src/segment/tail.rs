@@ -86,6 +86,15 @@ impl Tail {
         !self.closed && with_pad + footer::footer_bytes(self.rows.len() + 1) <= self.segment_len_bytes
     }
 
+    /// Bytes that still fit, each record's row in the footer included.
+    pub fn room_bytes(&self) -> u64 {
+        if self.closed {
+            return 0;
+        }
+        let taken = self.end.next_multiple_of(BLOCK_BYTES) + footer::footer_bytes(self.rows.len());
+        self.segment_len_bytes.saturating_sub(taken)
+    }
+
     /// Takes no more records; what is open is queued. Idempotent.
     pub fn close(&mut self, segment: SegmentId, synced: u64) {
         self.closed = true;
