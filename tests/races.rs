@@ -57,7 +57,11 @@ async fn an_opener_that_comes_second_to_the_lock_sees_what_the_first_one_wrote()
             });
             Some(life)
         });
-        let second = builder(Hooked { inner: Arc::new(sim.clone()), hook }).seed([2; 16]).open().await.expect("open");
+        let second = builder(Hooked { inner: Arc::new(sim.clone()), hook, linger: Duration::ZERO })
+            .seed([2; 16])
+            .open()
+            .await
+            .expect("open");
         assert!(serves(&second, "k").await, "new: {is_new}: {:?}", second.recovery_report());
         assert!(!second.recovery_report().created);
         second.close().await.expect("close");
@@ -103,7 +107,8 @@ async fn a_slow_get_does_not_bury_the_entry_that_took_the_place() {
         });
         Some(wait)
     });
-    let cache = builder(Hooked { inner: Arc::new(sim.clone()), hook }).open().await.expect("open");
+    let cache =
+        builder(Hooked { inner: Arc::new(sim.clone()), hook, linger: Duration::ZERO }).open().await.expect("open");
     // One entry a segment, so that each stands at the same offset of its own.
     let version = |n: u8| vec![n; 50 << 10];
     let stands_there = |n: u8| sim.read_file("/cache/seg-0000.esk").is_ok_and(|file| file[30_000] == n);
@@ -132,4 +137,20 @@ async fn a_slow_get_does_not_bury_the_entry_that_took_the_place() {
     assert_eq!(hit.value()[..], version(newest)[..]);
     assert!(serves(&cache, "k").await, "the newest was buried: {:?}", cache.stats());
     assert_eq!(cache.stats().counts.entries_damaged, 0);
+}
+
+/// P3. A file that was written to stays locked for a moment after its last operation was answered: whoever uses it next
+/// waits for that, and nothing is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_07_a_lock_that_lingers_for_a_moment_refuses_nothing() {
+    let hook: Hook = Arc::new(|_, _| None);
+    let backend = Hooked { inner: Arc::new(Sim::new(3)), hook, linger: Duration::from_millis(20) };
+    let cache = builder(backend).open().await.unwrap();
+    for n in 0..600 {
+        let outcome = cache.set(format!("k{n}"), vec![1; 4096]).await.unwrap();
+        assert!(outcome.is_stored(), "{n}: {outcome:?}");
+    }
+    let counts = cache.stats().counts;
+    assert!(counts.segments_evicted > 20 && counts.evictions_failed == 0, "{counts:?}");
+    cache.close().await.unwrap();
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use esker::BackendKind;
 use esker::backend::sim::OpKind;
@@ -15,12 +16,27 @@ pub type Hook = Arc<dyn Fn(OpKind, &Path) -> Option<IoFuture<()>> + Send + Sync>
 pub struct Hooked {
     pub inner: Arc<dyn Backend>,
     pub hook: Hook,
+    /// How long a file stays open, and locked, after it was let go of: as a ring does it.
+    pub linger: Duration,
 }
 
 struct HookedFile {
     inner: Arc<dyn DiskFile>,
     path: PathBuf,
     hook: Hook,
+    linger: Duration,
+}
+
+impl Drop for HookedFile {
+    fn drop(&mut self) {
+        if self.linger > Duration::ZERO {
+            let (inner, linger) = (self.inner.clone(), self.linger);
+            tokio::spawn(async move {
+                tokio::time::sleep(linger).await;
+                drop(inner);
+            });
+        }
+    }
 }
 
 impl Backend for Hooked {
@@ -35,7 +51,7 @@ impl Backend for Hooked {
                 before.await?;
             }
             let inner = this.inner.open(&path, mode).await?;
-            Ok(Arc::new(HookedFile { inner, path, hook: this.hook }) as Arc<dyn DiskFile>)
+            Ok(Arc::new(HookedFile { inner, path, hook: this.hook, linger: this.linger }) as Arc<dyn DiskFile>)
         })
     }
 
