@@ -69,6 +69,9 @@
 //! | 52 | 8 | zero |
 //! | 60 | 4 | CRC over bytes 0 to 59 |
 //!
+//! The header makes the segment: it is written once the segment before it in its stream is sealed, while what follows it
+//! may be written earlier. So data behind a header of zeros, or behind one that says free, are nothing.
+//!
 //! ## Record
 //!
 //! | offset | bytes | field |
