@@ -9,9 +9,6 @@ use crate::error::{Error, Result};
 /// How often expired segments, owed markers and a full disk are looked at, while there are any.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How long eviction waits when it could free nothing since markers are owed: others are about to make room for them.
-const PAY_AGAIN: Duration = Duration::from_millis(20);
-
 impl Evictor {
     /// Runs until the log stops.
     pub async fn run(self: Arc<Self>) {
@@ -65,7 +62,7 @@ impl Evictor {
         let freed = if count > 0 { self.evict(count).await? } else { 0 };
         if freed == 0 && count > 0 && census.sealed > 0 {
             // The disk fails, or markers cannot be written: not at once again, whoever asks.
-            tokio::time::sleep(if self.log.owes() { PAY_AGAIN } else { TICK }).await;
+            tokio::time::sleep(TICK).await;
         }
         Ok(freed > 0)
     }
