@@ -1,7 +1,6 @@
 //! Time comes in through the constructor, so a test can own it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::types::Millis;
 
@@ -11,14 +10,22 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Millis;
 }
 
-/// The machine's wall clock.
+/// The machine's wall clock, as of the kernel's last tick where that is quicker to read: at most 10 ms behind.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[cfg(target_os = "linux")]
+    fn now(&self) -> Millis {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Millis(seconds.saturating_mul(1000) + time.tv_nsec as u64 / 1_000_000)
+    }
+
+    #[cfg(not(target_os = "linux"))]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     fn now(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -66,7 +73,11 @@ impl SteadyClock {
     /// The time now, never before any time returned or raised to earlier.
     pub fn now(&self) -> Millis {
         let now = self.inner.now().0;
-        Millis(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
+        // Most calls find the time that the one before left, and need not write what all threads read.
+        match self.latest.load(Ordering::Relaxed) {
+            latest if latest < now => Millis(self.latest.fetch_max(now, Ordering::Relaxed).max(now)),
+            latest => Millis(latest),
+        }
     }
 
     /// Time is at least `at` from here on.

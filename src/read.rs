@@ -2,37 +2,61 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::format::length::class_bytes;
-use crate::format::record::{self, Defect};
+use crate::format::record::{self, Defect, Header};
 use crate::index::Location;
 use crate::segment::{Segment, SegmentSet};
-use crate::types::{Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
+use crate::types::{Millis, SegmentId, UNIT_BYTES};
 
 /// A record that passed every check but those of the key.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// What it says.
-    pub kind: RecordKind,
-    /// Its sequence.
-    pub sequence: Sequence,
-    /// When it was set.
-    pub created: Millis,
-    /// When it expires.
-    pub expires: Option<Millis>,
-    /// Its key.
-    pub key: Bytes,
-    /// The user's metadata.
-    pub metadata: Bytes,
-    /// The value.
-    pub value: Bytes,
-    /// Over metadata and value.
-    pub value_crc: u32,
+    /// What it says of itself.
+    pub header: Header,
+    /// The record up to the end of its value.
+    bytes: Bytes,
     /// Which segment it stands in.
     pub segment: SegmentId,
     /// Whether it came from bytes that are not written yet.
     pub from_buffer: bool,
+}
+
+impl Fetched {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.bytes[record::parts(&self.header).0]
+    }
+
+    /// The user's metadata.
+    pub fn metadata(&self) -> &[u8] {
+        &self.bytes[record::parts(&self.header).1]
+    }
+
+    /// The value.
+    pub fn value(&self) -> &[u8] {
+        &self.bytes[record::parts(&self.header).2]
+    }
+
+    /// Key, metadata and value, which share one buffer.
+    pub fn shared_parts(&self) -> (Bytes, Bytes, Bytes) {
+        let (key, metadata, value) = record::parts(&self.header);
+        (self.bytes.slice(key), self.bytes.slice(metadata), self.bytes.slice(value))
+    }
+
+    /// Metadata and value. Without metadata this counts no reference, which a get from the page cache would feel.
+    pub fn into_parts(mut self) -> (Bytes, Bytes) {
+        let (_, metadata, value) = record::parts(&self.header);
+        let metadata = if metadata.is_empty() { Bytes::new() } else { self.bytes.slice(metadata) };
+        self.bytes.advance(value.start);
+        (metadata, self.bytes)
+    }
+
+    /// Whether the entry has expired.
+    pub fn is_expired(&self, now: Millis) -> bool {
+        self.header.expires.is_some_and(|at| at <= now)
+    }
 }
 
 /// Why there is no record.
@@ -66,20 +90,8 @@ pub async fn fetch(segments: &SegmentSet, location: Location) -> Result<Fetched,
     decode(bytes, &segment, offset, from_buffer).map_err(|defect| Failure::Damaged(segment, defect))
 }
 
-fn decode(bytes: Vec<u8>, segment: &Segment, offset: u64, from_buffer: bool) -> Result<Fetched, Defect> {
+fn decode(mut bytes: Vec<u8>, segment: &Segment, offset: u64, from_buffer: bool) -> Result<Fetched, Defect> {
     let header = record::decode(&bytes, segment.id, offset)?.header;
-    let (key, metadata, value) = record::parts(&header);
-    let bytes = Bytes::from(bytes);
-    Ok(Fetched {
-        kind: header.kind,
-        sequence: header.sequence,
-        created: header.created,
-        expires: header.expires,
-        key: bytes.slice(key),
-        metadata: bytes.slice(metadata),
-        value: bytes.slice(value),
-        value_crc: header.value_crc,
-        segment: segment.id,
-        from_buffer,
-    })
+    bytes.truncate(record::parts(&header).2.end);
+    Ok(Fetched { header, bytes: Bytes::from(bytes), segment: segment.id, from_buffer })
 }

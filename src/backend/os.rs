@@ -152,18 +152,28 @@ pub fn blocking<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send +
     BLOCKING.run(move |reply| drop(tokio::task::spawn_blocking(move || reply.send(call()))), lost)
 }
 
+/// Opens without following a link. On Linux reads then leave no access time behind, which no cache needs, where the
+/// file is ours.
 fn open_once(path: &Path, write: bool, create: bool, direct: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(write).create_new(create);
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NOFOLLOW | if direct { OFlags::DIRECT } else { OFlags::empty() };
+        options.mode(0o600).custom_flags((flags | OFlags::NOATIME).bits() as i32);
+        match options.open(path) {
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+                options.custom_flags(flags.bits() as i32);
+            }
+            opened => return opened,
+        }
+    }
+    #[cfg(all(unix, not(target_os = "linux")))]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        #[cfg(target_os = "linux")]
-        let extra = if direct { rustix::fs::OFlags::DIRECT } else { rustix::fs::OFlags::empty() };
-        #[cfg(not(target_os = "linux"))]
-        let extra = rustix::fs::OFlags::empty();
-        let flags = rustix::fs::OFlags::NOFOLLOW | extra;
-        options.mode(0o600).custom_flags(flags.bits() as i32);
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
     }
     #[cfg(windows)]
     {

@@ -1,6 +1,6 @@
 //! The way out.
 
-use super::Engine;
+use super::{Engine, turn};
 use crate::entry::{Hit, Source};
 use crate::error::Result;
 use crate::index::{Found, Location};
@@ -18,9 +18,11 @@ impl Engine {
     /// The newest value of a key.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
-        // A get from the page cache never waits: without this, a task that only gets would keep its worker thread.
-        tokio::task::coop::consume_budget().await;
-        self.find(digest, key, true).await
+        turn::give_way().await;
+        let hit = self.find(digest, key, true).await;
+        let copied = hit.as_ref().ok().and_then(Option::as_ref).map_or(0, |hit| hit.value.len());
+        turn::count_copied(copied);
+        hit
     }
 
     /// As `get`, but leaves no trace in the statistics that eviction uses.
@@ -47,10 +49,10 @@ impl Engine {
                 return Ok(Some(hit));
             }
             match read::fetch(&self.segments, location).await {
-                Ok(record) if record.kind != RecordKind::Put || record.key != key => {
+                Ok(record) if record.header.kind != RecordKind::Put || record.key() != key => {
                     return missed(&self.counters.misses_collision);
                 }
-                Ok(record) if record.expires.is_some_and(|at| at <= now) => {
+                Ok(record) if record.is_expired(now) => {
                     self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_expired);
                 }
@@ -123,17 +125,9 @@ impl Engine {
     fn admit(&self, digest: Digest, location: Location, record: &Fetched) {
         let Some(memory) = &self.memory else { return };
         let Some(tag) = self.tag(location).filter(|tag| tag.segment == record.segment) else { return };
-        memory.admit(
-            digest,
-            tag,
-            Item {
-                key: record.key.clone(),
-                value: record.value.clone(),
-                metadata: record.metadata.clone(),
-                created: record.created,
-                expires: record.expires,
-            },
-        );
+        let (key, metadata, value) = record.shared_parts();
+        let (created, expires) = (record.header.created, record.header.expires);
+        memory.admit(digest, tag, Item { key, value, metadata, created, expires });
     }
 
     /// What tells this record from all others that were ever here: the hot tier serves no older one.
@@ -151,12 +145,7 @@ fn hit(record: Fetched, now: Millis, counters: Option<&crate::stats::Counters>) 
             _ => counters.hits_disk.add_one(),
         }
     }
-    Hit {
-        value: record.value,
-        metadata: record.metadata,
-        created: record.created,
-        expires: record.expires,
-        now,
-        source,
-    }
+    let (created, expires) = (record.header.created, record.header.expires);
+    let (metadata, value) = record.into_parts();
+    Hit { value, metadata, created, expires, now, source }
 }

@@ -26,6 +26,7 @@ mod get;
 mod open;
 mod set;
 mod starting;
+mod turn;
 
 pub use starting::Starting;
 

@@ -227,8 +227,8 @@ impl Evictor {
     /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
     async fn reinsert(&self, row: &Row, from: Location) -> Result<()> {
         let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
-        let is_expired = record.expires.is_some_and(|at| at <= self.log.clock.now());
-        if record.kind != RecordKind::Put || record.sequence != row.sequence || is_expired {
+        let is_expired = record.is_expired(self.log.clock.now());
+        if record.header.kind != RecordKind::Put || record.header.sequence != row.sequence || is_expired {
             return Ok(());
         }
         let entry = entry_of(&record, row);
@@ -252,7 +252,7 @@ impl Evictor {
     async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
         // A marker that cannot be read covers whatever is there now.
         let horizon = match read::fetch(&self.log.segments, at).await {
-            Ok(record) => record.value[..].try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b))),
+            Ok(record) => record.value().try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b))),
             Err(_) => victim.horizon(),
         };
         if self.may_be_covered(victim.id, row, horizon) {
@@ -342,11 +342,11 @@ fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {
     Entry {
         kind: RecordKind::Put,
         digest: row.digest,
-        key: &record.key,
-        metadata: &record.metadata,
-        value: &record.value,
-        value_crc: record.value_crc,
-        created: record.created,
-        expires: record.expires,
+        key: record.key(),
+        metadata: record.metadata(),
+        value: record.value(),
+        value_crc: record.header.value_crc,
+        created: record.header.created,
+        expires: record.header.expires,
     }
 }
