@@ -43,6 +43,9 @@ use owed::{Debt, Owed};
 const PAY_ATTEMPTS: u32 = 50;
 const PAY_AGAIN: Duration = Duration::from_millis(10);
 
+/// Most bytes of buffers that are kept for later, whatever bursts take.
+const MOST_IDLE_BYTES: usize = 32 << 20;
+
 /// What the writer task of a stream is asked for.
 const WANT_NOTHING: u8 = 0;
 const WANT_WRITTEN: u8 = 1;
@@ -126,7 +129,7 @@ impl Log {
             failed_until: Mutex::new(None),
         };
         Self {
-            pool: BufferPool::new(budget.min(32 << 20)),
+            pool: BufferPool::new(budget.min(MOST_IDLE_BYTES)),
             budget: Arc::new(Semaphore::new(budget)),
             backend: parts.backend,
             config: parts.config,
