@@ -42,7 +42,7 @@ async fn main() -> Outcome<()> {
     let root = args.temp_dir()?;
     let mut bench = Bench {
         values: Values::new(LARGE_BYTES),
-        entries: args.entries(100_000),
+        entries: args.entries(262_144),
         report: Report::default(),
         root: root.path().to_owned(),
         args,
