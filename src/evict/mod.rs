@@ -107,6 +107,13 @@ impl Evictor {
                 break;
             };
             self.log.counters.evictions_tried.add_one();
+            if self.unfreed.lock().contains(&victim.id) {
+                // An earlier round emptied it. What that one wrote is on its way, or owed again if it was lost: writing it
+                // once more each round would be without an end.
+                needs_sync = true;
+                victims.push((victim, reason));
+                continue;
+            }
             match self.rows(&victim).await {
                 Ok(rows) => {
                     self.unfreed.lock().insert(victim.id);

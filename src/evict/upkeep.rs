@@ -9,13 +9,39 @@ use crate::error::{Error, Result};
 /// How often expired segments, owed markers and a full disk are looked at, while there are any.
 const TICK: Duration = Duration::from_millis(500);
 
+/// The pause after the first round that could free nothing. It doubles with each further one, up to [`TICK`]: a healthy
+/// cache waits for a write or a sync only, and a disk that fails is not asked too often.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// What came of a round.
+enum Round {
+    /// Segments were freed; there may be more to do at once.
+    Freed,
+    /// Room is short, and nothing could be freed: the disk fails, or markers cannot be written.
+    Stuck,
+    /// Nothing is to be freed.
+    Idle,
+}
+
 impl Evictor {
     /// Runs until the log stops.
     pub async fn run(self: Arc<Self>) {
+        let mut pause = FIRST_PAUSE;
         while !self.log.is_stopping() {
             match self.keep_up().await {
-                Ok(true) => {}
-                Ok(false) => self.rest().await,
+                Ok(Round::Freed) => pause = FIRST_PAUSE,
+                Ok(Round::Stuck) => {
+                    // Whoever asks: not at once again.
+                    tokio::time::sleep(pause).await;
+                    if pause == TICK {
+                        self.hope_again();
+                    }
+                    pause = TICK.min(2 * pause);
+                }
+                Ok(Round::Idle) => {
+                    pause = FIRST_PAUSE;
+                    self.rest().await;
+                }
                 Err(Error::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "eviction was interrupted");
@@ -23,6 +49,12 @@ impl Evictor {
                 }
             }
         }
+    }
+
+    /// What the disk refused a while ago is tried again.
+    fn hope_again(&self) {
+        self.log.segments.allow_growth(true);
+        self.unreadable.lock().clear();
     }
 
     async fn rest(&self) {
@@ -35,16 +67,15 @@ impl Evictor {
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
             if tokio::time::timeout(TICK, woken).await.is_err() {
-                self.log.segments.allow_growth(true);
-                self.unreadable.lock().clear();
+                self.hope_again();
             }
         } else {
             woken.await;
         }
     }
 
-    /// One round. Whether there may be more to do at once.
-    async fn keep_up(&self) -> Result<bool> {
+    /// One round.
+    async fn keep_up(&self) -> Result<Round> {
         if self.log.owes() {
             self.log.pay_owed().await?;
         }
@@ -60,11 +91,11 @@ impl Evictor {
         let most = 100 / usize::from(self.log.config.reinsert_percent).max(1);
         let count = (missing as usize).max(expired).min(most);
         let freed = if count > 0 { self.evict(count).await? } else { 0 };
-        if freed == 0 && count > 0 && census.sealed > 0 {
-            // The disk fails, or markers cannot be written: not at once again, whoever asks.
-            tokio::time::sleep(TICK).await;
-        }
-        Ok(freed > 0)
+        Ok(match freed {
+            0 if count > 0 && census.sealed > 0 => Round::Stuck,
+            0 => Round::Idle,
+            _ => Round::Freed,
+        })
     }
 
     /// Evicts until the directory is within its capacity again, after it was made smaller.

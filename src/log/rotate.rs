@@ -25,6 +25,12 @@ const LOCK_AGAIN: Duration = Duration::from_millis(1);
 /// An open segment is outlived when the whole cache was written this many times since it was begun.
 const OUTLIVED_AFTER: u64 = 4;
 
+/// Since when a writer has waited for room without a segment being freed.
+struct Waiting {
+    since: Instant,
+    freed: u64,
+}
+
 /// What came of beginning a segment.
 enum Begun {
     /// The stream has an open segment.
@@ -56,8 +62,9 @@ impl Log {
             return Ok(Err(RefuseReason::DiskFailed));
         }
         self.retire_active(stream);
+        let mut waiting: Option<Waiting> = None;
         loop {
-            let (taken, census) = match self.room(stream, wait).await? {
+            let (taken, census) = match self.room(stream, wait, &mut waiting).await? {
                 Ok(taken) => taken,
                 Err(reason) => return Ok(Err(reason)),
             };
@@ -101,10 +108,14 @@ impl Log {
     }
 
     /// A slot for a segment, and how many segments eviction could still free.
-    async fn room(&self, stream: Stream, wait: bool) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
+    async fn room(
+        &self,
+        stream: Stream,
+        wait: bool,
+        waiting: &mut Option<Waiting>,
+    ) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
         // The last free segment is kept for what eviction rewrites: without it no room could be made.
         let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
-        let mut has_waited = false;
         loop {
             let room = self.segments.room.notified();
             self.check_running()?;
@@ -124,14 +135,19 @@ impl Log {
             if !wait {
                 return Ok(Err(RefuseReason::Busy));
             }
-            if !std::mem::replace(&mut has_waited, true) {
+            if waiting.is_none() {
                 self.counters.room_waits.add_one();
             }
+            let freed = self.counters.segments_evicted.get();
+            // Only a freed segment gives hope: slots that are given back because the disk is full come and go.
+            let waiting = match waiting {
+                Some(waiting) if waiting.freed == freed => waiting,
+                _ => waiting.insert(Waiting { since: Instant::now(), freed }),
+            };
             let is_full = self.segments.is_growth_stopped();
             let patience = if is_full { 2 * RETRY_AFTER } else { Duration::from_millis(self.config.io_timeout_ms) };
-            let freed_before = self.counters.segments_evicted.get();
-            let is_late = tokio::time::timeout(patience, room).await.is_err();
-            if is_late && self.counters.segments_evicted.get() == freed_before {
+            let is_late = tokio::time::timeout_at(waiting.since + patience, room).await.is_err();
+            if is_late && self.counters.segments_evicted.get() == freed {
                 // A disk that lets nothing be freed does not hold up its writers for ever.
                 let reason = if is_full { RefuseReason::DiskFull } else { RefuseReason::DiskFailed };
                 return Ok(Err(reason));
@@ -182,8 +198,9 @@ impl Log {
     /// The disk is full: room comes from eviction alone until the next retry.
     async fn stop_growth(&self, taken: Taken) {
         tracing::warn!(dir = %self.segments.dir().display(), "the disk is full: no new segment files for now");
-        self.give_back(taken).await;
+        // First this, so that nobody is woken to try the same.
         self.segments.allow_growth(false);
+        self.give_back(taken).await;
         self.upkeep.notify_one();
     }
 
