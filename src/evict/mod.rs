@@ -167,7 +167,10 @@ impl Evictor {
         for (victim, reason) in &victims {
             let needed =
                 |row: &Row| owed.contains(&row.digest) && self.may_be_covered(victim.id, row, victim.horizon());
-            if self.rows(victim).await.is_ok_and(|rows| !rows.iter().any(needed)) {
+            let is_harmless = victim.summary().is_void
+                || !lost_rows(victim).iter().any(needed)
+                    && self.rows(victim).await.is_ok_and(|rows| !rows.iter().any(needed));
+            if is_harmless {
                 harmless.push((victim.clone(), *reason));
             }
         }
@@ -184,7 +187,8 @@ impl Evictor {
     /// A segment whose keys cannot all be read is not evicted: what its records replaced would come back (P2).
     async fn rows(&self, victim: &Segment) -> io::Result<Vec<Row>> {
         if victim.is_lost(u64::MAX) {
-            return Ok(victim.tail.lock().rows.clone());
+            let rows = victim.tail.lock().rows.clone();
+            return Ok(rows.into_iter().filter(|row| !is_lost(victim, row)).collect());
         }
         let file = victim.file();
         let end = self.log.segments.segment_len_bytes();
@@ -288,6 +292,17 @@ impl Evictor {
         }
         left.map(drop)
     }
+}
+
+/// Whether the disk failed before this record was on the device.
+fn is_lost(victim: &Segment, row: &Row) -> bool {
+    victim.is_lost(row.offset() + row.len_bytes())
+}
+
+/// What the disk failed to take, and may have taken all the same: a landed record keeps older ones dead until its marker,
+/// which is owed, is written.
+fn lost_rows(victim: &Segment) -> Vec<Row> {
+    victim.tail.lock().rows.iter().filter(|row| is_lost(victim, row)).copied().collect()
 }
 
 /// Gives the victim's file back: free, or removed if there are more files than the capacity holds. Whether it could.

@@ -302,12 +302,11 @@ impl Log {
             // What is lost may have landed: it still counts for the markers that cover it.
             let min_sequence = summarize(tail.rows.iter().copied()).min_sequence;
             let kept = tail.rows.partition_point(|r| r.offset() + r.len_bytes() <= from);
-            for row in tail.rows.split_off(kept) {
-                self.lose(segment.slot, &row);
-            }
-            // The rows stay in memory: there is no footer on disk to read them from.
-            let is_void = stream == Stream::Reinserted && tail.rows.is_empty();
-            Summary { min_sequence, is_void, ..summarize(tail.rows.iter().copied()) }
+            tail.rows[kept..].iter().for_each(|row| self.lose(segment.slot, row));
+            // The rows stay in memory: there is no footer on disk to read them from. The lost ones too: as long as their
+            // markers are only owed, what landed keeps older records dead, and the file must not go.
+            let is_void = stream == Stream::Reinserted && kept == 0;
+            Summary { min_sequence, is_void, ..summarize(tail.rows[..kept].iter().copied()) }
         };
         drop(active);
         self.sealed(stream, segment, kept);
