@@ -322,7 +322,7 @@ impl Log {
         }
         // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
         if is_lost || row.kind != RecordKind::Put {
-            self.owe_marker(row.digest, row.sequence, self.segments.newest_id());
+            self.owe_again(row.digest, row.sequence, self.segments.newest_id());
         }
     }
 }

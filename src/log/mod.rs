@@ -276,6 +276,13 @@ impl Log {
         self.upkeep.notify_one();
     }
 
+    /// For a record that was lost, maybe a marker that was taken for paid: as [`Log::owe_marker`], but whoever settles waits
+    /// for it.
+    fn owe_again(&self, digest: Digest, sequence: Sequence, horizon: SegmentId) {
+        self.owed.add_again(digest, Debt { sequence, horizon });
+        self.upkeep.notify_one();
+    }
+
     /// Whether so many markers are owed that only those for known entries are added.
     pub fn owes_too_much(&self) -> bool {
         self.owed.is_full()

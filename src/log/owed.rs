@@ -34,15 +34,28 @@ struct Debts {
     last: u64,
 }
 
+impl Debts {
+    fn add(&mut self, digest: Digest, debt: Debt, number: Number) {
+        let (there, oldest) = self.debts.entry(digest.0).or_insert((debt, number));
+        there.sequence = there.sequence.max(debt.sequence);
+        there.horizon = there.horizon.max(debt.horizon);
+        *oldest = number.min(*oldest);
+    }
+}
+
 impl Owed {
     /// Another one.
     pub(super) fn add(&self, digest: Digest, debt: Debt) {
         let mut owed = self.0.lock();
         owed.last += 1;
         let number = Number(owed.last);
-        let (there, _) = owed.debts.entry(digest.0).or_insert((debt, number));
-        there.sequence = there.sequence.max(debt.sequence);
-        there.horizon = there.horizon.max(debt.horizon);
+        owed.add(digest, debt, number);
+    }
+
+    /// One that was paid before, with a record that was lost. It counts as the oldest of all: who waited for it when it
+    /// was owed first must not take it for paid.
+    pub(super) fn add_again(&self, digest: Digest, debt: Debt) {
+        self.0.lock().add(digest, debt, Number(0));
     }
 
     /// One of them.
