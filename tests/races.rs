@@ -3,8 +3,8 @@
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::hook::{Hook, Hooked};
@@ -153,4 +153,33 @@ async fn trap_07_a_lock_that_lingers_for_a_moment_refuses_nothing() {
     let counts = cache.stats().counts;
     assert!(counts.segments_evicted > 20 && counts.evictions_failed == 0, "{counts:?}");
     cache.close().await.unwrap();
+}
+
+/// An entry that is replaced whenever it is about to be read is a miss in the end, and counted as such.
+#[tokio::test]
+async fn an_entry_that_moves_at_every_attempt_to_read_it_is_a_miss() {
+    let sim = Sim::new(4);
+    sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
+    let (moved, mover) = (Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::<DiskCache>::new()));
+    let hook: Hook = {
+        let (moved, mover) = (moved.clone(), mover.clone());
+        Arc::new(move |op, path: &Path| {
+            let cache = mover.get().filter(|_| op == OpKind::Read && path.extension() == Some("esk".as_ref()))?.clone();
+            let n = moved.fetch_add(1, Ordering::SeqCst);
+            let moving: IoFuture<()> = Box::pin(async move {
+                assert!(cache.set_with("k", format!("v{n}"), synced()).await.expect("set").is_stored());
+                // As if what was there were evicted.
+                Err(std::io::ErrorKind::NotFound.into())
+            });
+            Some(moving)
+        })
+    };
+    let cache =
+        builder(Hooked { inner: Arc::new(sim.clone()), hook, linger: Duration::ZERO }).open().await.expect("open");
+    assert!(cache.set_with("k", "v", synced()).await.expect("set").is_stored());
+    mover.set(cache.clone()).expect("set once");
+    assert!(!serves(&cache, "k").await);
+    let counts = cache.stats().counts;
+    assert_eq!((counts.misses_evicted, counts.misses_io), (1, 0));
+    assert_eq!(moved.load(Ordering::SeqCst), 8, "attempts");
 }

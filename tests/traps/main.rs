@@ -4,6 +4,7 @@
 mod clocks;
 mod collisions;
 mod damage;
+mod debts;
 mod failures;
 mod locks;
 mod refusals;
