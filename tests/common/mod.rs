@@ -7,6 +7,7 @@ pub mod life;
 pub mod model;
 mod plan;
 mod weather;
+mod write;
 
 /// Seeded dice, apart from those of the disk.
 #[derive(Debug, Clone)]

@@ -52,6 +52,7 @@ mod chance;
 mod crash;
 mod fault;
 mod file;
+mod handle;
 mod inode;
 mod inspect;
 mod names;

@@ -2,33 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::task::Waker;
 
 use super::chance::Chance;
 use super::fault::{FaultPlan, OpKind, ReadNow};
-use super::inode::{BLOCK, Inode};
+use super::handle::Handle;
+use super::inode::Inode;
 use super::names::{FileId, Names, Node, tidy};
 use super::op::{HandleId, Landed, Op};
 use super::{DiskError, OpCounts};
-use crate::backend::{DirEntry, OpenMode};
+use crate::backend::DirEntry;
 
-/// The longest file, in bytes: a length from a damaged record must not fill the machine's memory.
-const MAX_FILE_BYTES: u64 = 1 << 30;
 /// An operation whose future was dropped lands within this many further operations.
 const MAX_ORPHAN_TICKS: u64 = 8;
 
 pub(super) type Ticket = u64;
-
-#[derive(Debug, Clone)]
-pub(super) struct Handle {
-    file: FileId,
-    path: PathBuf,
-    writable: bool,
-    direct: bool,
-    /// Its owner let go of it; it lives until its last operation has landed.
-    closed: bool,
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
@@ -192,17 +181,13 @@ impl World {
         self.inodes.iter().filter(|(id, _)| counts(id)).map(|(_, inode)| inode.len()).sum()
     }
 
-    fn handle(&self, id: HandleId) -> io::Result<&Handle> {
-        self.handles.get(&id).ok_or_else(dead)
-    }
-
-    fn strike(&mut self, op: OpKind, path: &Path) -> Option<DiskError> {
+    pub(super) fn strike(&mut self, op: OpKind, path: &Path) -> Option<DiskError> {
         let struck = self.plan.strike(op, path, &mut self.chance);
         self.counts.faults += u64::from(struck.is_some());
         struck
     }
 
-    fn check(&mut self, op: OpKind, path: &Path) -> io::Result<()> {
+    pub(super) fn check(&mut self, op: OpKind, path: &Path) -> io::Result<()> {
         self.strike(op, path).map_or(Ok(()), |e| Err(e.to_io()))
     }
 
@@ -253,26 +238,8 @@ impl World {
         }
     }
 
-    fn inode(&mut self, id: FileId) -> io::Result<&mut Inode> {
+    pub(super) fn inode(&mut self, id: FileId) -> io::Result<&mut Inode> {
         self.inodes.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn open(&mut self, seq: u64, path: &Path, mode: OpenMode) -> io::Result<HandleId> {
-        self.counts.opens += 1;
-        self.check(OpKind::Open, path)?;
-        let path = tidy(path)?;
-        let (writable, direct, file) = match mode {
-            OpenMode::Read => (false, false, self.names.file(&path)?),
-            OpenMode::ReadWrite { direct } => (true, direct, self.names.file(&path)?),
-            OpenMode::CreateNew { direct } => {
-                self.names.bind(seq, &path, Node::File(seq))?;
-                self.inodes.insert(seq, Inode::default());
-                (true, direct, seq)
-            }
-        };
-        let id = self.next_id();
-        self.handles.insert(id, Handle { file, path, writable, direct, closed: false });
-        Ok(id)
     }
 
     fn list(&mut self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -282,116 +249,6 @@ impl World {
             Node::Dir => DirEntry { name, len_bytes: 0, is_file: false },
         };
         Ok(self.names.list(&tidy(dir)?)?.into_iter().map(entry).collect())
-    }
-
-    fn read(&mut self, id: HandleId, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.counts.reads += 1;
-        let handle = self.handle(id)?.clone();
-        self.check(OpKind::Read, &handle.path)?;
-        if i64::try_from(offset).is_err() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut bytes = self.inode(handle.file)?.read(offset, len as u64);
-        if bytes.len() > 1 && self.chance.hits(self.plan.short_read) {
-            bytes.truncate(1 + self.chance.below(bytes.len() as u64 - 1) as usize);
-        }
-        self.counts.bytes_read += bytes.len() as u64;
-        Ok(bytes)
-    }
-
-    fn writer(&self, id: HandleId) -> io::Result<Handle> {
-        let handle = self.handle(id)?;
-        if handle.writable { Ok(handle.clone()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
-    }
-
-    fn write(&mut self, seq: u64, id: HandleId, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.counts.writes += 1;
-        let handle = self.writer(id)?;
-        let len = bytes.len() as u64;
-        if handle.direct && !(offset.is_multiple_of(BLOCK) && len.is_multiple_of(BLOCK)) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a direct write that is not whole blocks"));
-        }
-        if offset.saturating_add(len) > MAX_FILE_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        match self.strike(OpKind::Write, &handle.path) {
-            Some(DiskError::Eio) => {
-                // A failed write says nothing about its bytes: some blocks may have been written.
-                let blocks = self.chance.below(len / BLOCK + 2);
-                let landed = (blocks * BLOCK).min(len) as usize;
-                self.inode(handle.file)?.write(seq, offset, &bytes[..landed]);
-                return Err(DiskError::Eio.to_io());
-            }
-            Some(error) => return Err(error.to_io()),
-            None => {}
-        }
-        let unit = if handle.direct { BLOCK } else { 1 };
-        let mut taken = len;
-        if len > unit && self.chance.hits(self.plan.short_write) {
-            taken = unit * (1 + self.chance.below(len / unit - 1));
-        }
-        let old_len = self.inode(handle.file)?.len();
-        let room = old_len.saturating_add(self.room_bytes());
-        if offset + taken > room && len > 0 {
-            taken = room.saturating_sub(offset) / unit * unit;
-            if taken == 0 {
-                return Err(DiskError::Enospc.to_io());
-            }
-        }
-        let mut at = offset;
-        if self.chance.hits(self.plan.misdirect) {
-            at = self.chance.below(old_len.saturating_sub(taken) / BLOCK + 1) * BLOCK;
-            self.counts.faults += 1;
-        }
-        self.inode(handle.file)?.write(seq, at, &bytes[..taken as usize]);
-        self.counts.bytes_written += taken;
-        self.note_peak();
-        Ok(taken as usize)
-    }
-
-    fn sync(&mut self, ticket: Ticket, id: HandleId) -> io::Result<()> {
-        self.counts.syncs += 1;
-        let handle = self.writer(id)?;
-        let struck = self.strike(OpKind::Sync, &handle.path);
-        if self.plan.lie_about_sync {
-            return Ok(());
-        }
-        let inode = self.inode(handle.file)?;
-        match struck {
-            Some(error) => {
-                inode.lose(ticket);
-                Err(error.to_io())
-            }
-            None => {
-                inode.sync(ticket);
-                Ok(())
-            }
-        }
-    }
-
-    fn allocate(&mut self, seq: u64, id: HandleId, len: u64) -> io::Result<()> {
-        self.counts.allocates += 1;
-        let handle = self.writer(id)?;
-        self.check(OpKind::Allocate, &handle.path)?;
-        if len > MAX_FILE_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let room = self.room_bytes();
-        let inode = self.inode(handle.file)?;
-        if len > inode.len().saturating_add(room) {
-            return Err(DiskError::Enospc.to_io());
-        }
-        inode.set_len(seq, len);
-        self.note_peak();
-        Ok(())
-    }
-
-    fn room_bytes(&self) -> u64 {
-        self.plan.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used_bytes()))
-    }
-
-    fn note_peak(&mut self) {
-        self.peak_bytes = self.peak_bytes.max(self.used_bytes());
     }
 }
 

@@ -1,0 +1,122 @@
+//! The writes of a life: chosen by dice, done one by one or several at once, and told to the model.
+
+use std::time::Duration;
+
+use esker::{DiskCache, Durability, SetOptions, SetOutcome};
+
+use super::life::Lives;
+use super::model::{Fate, Level};
+use super::{key, value};
+
+const SHORT_TTL_MS: u64 = 5_000;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Write {
+    key: u32,
+    pub(super) version: u32,
+    len: usize,
+    durability: Durability,
+    ttl_ms: Option<u64>,
+    expires: Option<u64>,
+}
+
+impl Write {
+    pub(super) async fn run(&self, cache: &DiskCache) -> esker::Result<SetOutcome> {
+        let mut options = SetOptions::new().durability(self.durability).metadata(self.version.to_le_bytes().to_vec());
+        if let Some(ttl) = self.ttl_ms {
+            options = options.ttl(Duration::from_millis(ttl));
+        }
+        cache.set_with(key(self.key), value(self.key, self.version, self.len), options).await
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        Fate::Set { version: self.version, expires: self.expires }
+    }
+
+    fn level(&self) -> Level {
+        match self.durability {
+            Durability::Buffered => Level::Volatile,
+            Durability::Written => Level::Written,
+            Durability::Synced => Level::Synced,
+        }
+    }
+
+    /// The append stream that the record goes to.
+    pub(super) fn stream(&self) -> u8 {
+        if self.ttl_ms.is_some_and(|ttl| ttl <= 60_000) { 2 } else { 0 }
+    }
+}
+
+impl Lives {
+    pub(super) async fn write(&mut self, n: u32) -> Result<(), String> {
+        let write = self.plan_write(n);
+        let outcome = write.run(&self.cache()?).await;
+        self.wrote(&write, Some(write.stream()), outcome)
+    }
+
+    pub(super) fn plan_write(&mut self, n: u32) -> Write {
+        self.version += 1;
+        let len = match self.dice.below(4) {
+            0 => self.dice.below(100),
+            1 => self.dice.below(1_000),
+            _ => self.dice.below(self.plan.max_value_bytes),
+        };
+        let durability = match self.dice.below(10) {
+            0..6 => Durability::Buffered,
+            6..9 => Durability::Written,
+            _ => Durability::Synced,
+        };
+        let ttl_ms = match self.dice.below(6) {
+            0 => Some(1 + self.dice.below(SHORT_TTL_MS)),
+            1 => Some(100_000),
+            _ => None,
+        };
+        let expires = ttl_ms.map(|ttl| self.now + ttl);
+        Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires }
+    }
+
+    pub(super) fn wrote(&mut self, write: &Write, stream: Option<u8>, outcome: esker::Result<SetOutcome>) -> Result<(), String> {
+        self.note(format!("{write:?}: {outcome:?}"));
+        match outcome {
+            Ok(SetOutcome::Stored { durability }) if durability == write.durability => {
+                self.model.happened(write.key, write.fate(), write.level(), stream);
+            }
+            Ok(SetOutcome::Refused { .. }) if !self.plan.is_roomy => {
+                self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
+            }
+            Err(_) if self.is_stormy => self.model.failed(write.key, write.fate()),
+            other => return Err(format!("set: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// Several writes at once, to different keys.
+    pub(super) async fn burst(&mut self) -> Result<(), String> {
+        let first = self.dice.below(u64::from(self.plan.keys)) as u32;
+        let many = 2 + self.dice.below(8) as u32;
+        let mut tasks = Vec::new();
+        let keys = self.plan.keys;
+        for n in (first..first + many).map(|n| n % keys) {
+            let (write, cache) = (self.plan_write(n), self.cache()?);
+            tasks.push((write, tokio::spawn(async move { write.run(&cache).await })));
+        }
+        for (write, task) in tasks {
+            let outcome = task.await.map_err(|e| format!("set: {e}"))?;
+            // Their order among each other is unknown, so they say nothing about the prefix.
+            self.wrote(&write, None, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// A get beside a set of the same key sees the old or the new.
+    pub(super) async fn set_and_get(&mut self, n: u32) -> Result<(), String> {
+        let write = self.plan_write(n);
+        let cache = self.cache()?;
+        let (outcome, answer) = tokio::join!(write.run(&cache), self.get(n));
+        let answer = answer?;
+        if answer.is_some() && answer != Some(write.version) {
+            self.judge(n, answer)?;
+        }
+        self.wrote(&write, Some(write.stream()), outcome)
+    }
+}
