@@ -1,28 +1,24 @@
 //! Bad input and bad luck: a directory that cannot be used is refused by name, with the remedy, and left as it was; a
 //! disk that fills or fails at run time is survived.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::{SEGMENT_LEN_BYTES, small};
 use esker::backend::Backend;
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
-use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::format::manifest::Manifest;
 use esker::{Config, DiskCache, Durability, Error, RefuseReason, SetOptions, SetOutcome};
 
 const DIR: &str = "/cache";
-const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 
 fn config() -> Config {
-    Config {
-        capacity_bytes: 8 * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
-        segment_len_bytes: Some(SEGMENT_LEN_BYTES),
-        flush_interval_ms: 20,
-        ..Config::default()
-    }
+    small(8)
 }
 
 fn builder(sim: &Sim) -> esker::Builder {

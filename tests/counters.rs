@@ -1,14 +1,14 @@
 //! What is counted, and under which name: each reason for a miss, a refusal, a wait and an eviction.
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::{SEGMENT_LEN_BYTES, small};
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, ReadNow, Sim, When};
 use esker::clock::ManualClock;
-use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::{Config, Counts, DiskCache, Durability, MemoryCache, Millis, RefuseReason, SetOptions, SetOutcome, Stats};
-
-const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 
 struct Machine {
     sim: Sim,
@@ -18,13 +18,7 @@ struct Machine {
 
 impl Machine {
     fn new(seed: u64) -> Self {
-        let config = Config {
-            capacity_bytes: 8 * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
-            segment_len_bytes: Some(SEGMENT_LEN_BYTES),
-            flush_interval_ms: 20,
-            ..Config::default()
-        };
-        Self { sim: Sim::new(seed), clock: Arc::new(ManualClock::new(Millis(1_700_000_000_000))), config }
+        Self { sim: Sim::new(seed), clock: Arc::new(ManualClock::new(Millis(1_700_000_000_000))), config: small(8) }
     }
 
     async fn open(&self) -> DiskCache {

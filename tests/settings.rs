@@ -1,27 +1,25 @@
 //! Settings do what docs/configuration.md says, each at its limit and one beyond. Those of the disk's failures are in
 //! `bad_luck.rs` and `traps/`.
 
+mod common;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::forward::forward_names;
+use common::small;
 use esker::backend::sim::Sim;
-use esker::backend::{Backend, DirEntry, DiskFile, IoFuture, OpenMode};
+use esker::backend::{Backend, DiskFile, IoFuture, OpenMode};
 use esker::clock::ManualClock;
 use esker::config::{DIRECTORY_OVERHEAD_BYTES, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES, MIN_SEGMENTS};
 use esker::{BackendKind, Config, DiskCache, Error, Millis, RefuseReason, SetOptions, SetOutcome};
 
-const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 const START: Millis = Millis(1_700_000_000_000);
 
 fn config() -> Config {
-    Config {
-        capacity_bytes: 8 * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
-        segment_len_bytes: Some(SEGMENT_LEN_BYTES),
-        flush_interval_ms: 20,
-        ..Config::default()
-    }
+    small(8)
 }
 
 async fn open_on(backend: impl Backend, clock: &Arc<ManualClock>, config: Config) -> DiskCache {
@@ -121,21 +119,8 @@ impl Backend for Only {
             _ => self.sim.open(path, mode),
         }
     }
-    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        self.sim.create_dir_all(path)
-    }
-    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        self.sim.list(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        self.sim.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> IoFuture<()> {
-        self.sim.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        self.sim.sync_dir(dir)
-    }
+
+    forward_names!(sim);
 }
 
 /// Creation, reuse and freeing of segment files, all in the way that is configured.

@@ -1,13 +1,14 @@
 //! A backend around a backend that lets a test step in before an operation begins.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use esker::BackendKind;
 use esker::backend::sim::OpKind;
-use esker::backend::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use esker::backend::{Backend, DiskFile, IoFuture, OpenMode, WriteBuf};
+
+use super::forward::{forward_file, forward_names};
 
 /// Asked before every open and `read_at`: what happens before it.
 pub type Hook = Arc<dyn Fn(OpKind, &Path) -> Option<IoFuture<()>> + Send + Sync>;
@@ -55,25 +56,7 @@ impl Backend for Hooked {
         })
     }
 
-    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        self.inner.create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        self.inner.list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> IoFuture<()> {
-        self.inner.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        self.inner.sync_dir(dir)
-    }
+    forward_names!(inner);
 }
 
 impl DiskFile for HookedFile {
@@ -86,27 +69,9 @@ impl DiskFile for HookedFile {
         })
     }
 
-    fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_now(offset, buf)
-    }
-
     fn write_at(&self, offset: u64, buf: WriteBuf) -> IoFuture<usize> {
         self.inner.write_at(offset, buf)
     }
 
-    fn sync_data(&self) -> IoFuture<()> {
-        self.inner.sync_data()
-    }
-
-    fn allocate(&self, len: u64) -> IoFuture<()> {
-        self.inner.allocate(len)
-    }
-
-    fn len(&self) -> IoFuture<u64> {
-        self.inner.len()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.inner.try_lock()
-    }
+    forward_file!(inner);
 }

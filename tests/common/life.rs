@@ -13,10 +13,9 @@ use esker::{DiskCache, Millis};
 pub use super::plan::Plan;
 
 use super::model::{Death, Fate, Level, Model};
-use super::{Dice, key, read_value};
+use super::{Dice, SEGMENT_LEN_BYTES, key, read_value};
 
 pub const DIR: &str = "/cache";
-const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
 const PATIENCE: Duration = Duration::from_secs(600);
 const START_MS: u64 = 1_700_000_000_000;

@@ -2,12 +2,28 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod forward;
 pub mod hook;
 pub mod life;
 pub mod model;
 mod plan;
 mod weather;
 mod write;
+
+use esker::Config;
+use esker::config::DIRECTORY_OVERHEAD_BYTES;
+
+pub const SEGMENT_LEN_BYTES: u64 = 64 << 10;
+
+/// A cache of so many segments of 64 KiB, which flushes soon.
+pub fn small(segments: u64) -> Config {
+    Config {
+        capacity_bytes: segments * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
+        segment_len_bytes: Some(SEGMENT_LEN_BYTES),
+        flush_interval_ms: 20,
+        ..Config::default()
+    }
+}
 
 /// Seeded dice, apart from those of the disk.
 #[derive(Debug, Clone)]

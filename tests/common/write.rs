@@ -75,7 +75,12 @@ impl Lives {
         Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires }
     }
 
-    pub(super) fn wrote(&mut self, write: &Write, stream: Option<u8>, outcome: esker::Result<SetOutcome>) -> Result<(), String> {
+    pub(super) fn wrote(
+        &mut self,
+        write: &Write,
+        stream: Option<u8>,
+        outcome: esker::Result<SetOutcome>,
+    ) -> Result<(), String> {
         self.note(format!("{write:?}: {outcome:?}"));
         match outcome {
             Ok(SetOutcome::Stored { durability }) if durability == write.durability => {

@@ -3,6 +3,8 @@
 
 mod clocks;
 mod collisions;
+#[path = "../common/mod.rs"]
+mod common;
 mod damage;
 mod debts;
 mod failures;

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::common::SEGMENT_LEN_BYTES;
+use crate::common::small;
 use esker::backend::sim::Sim;
 use esker::clock::ManualClock;
-use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::format::footer::{self, Row};
 use esker::format::segment_header::{FREE_STREAM, SegmentHeader};
 use esker::{Config, DiskCache, Durability, Millis, SetOptions};
 
 pub const DIR: &str = "/cache";
 pub const SEED: [u8; 16] = *b"traps fixed seed";
-pub const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 /// When every test begins.
 pub const START: Millis = Millis(1_700_000_000_000);
 
@@ -28,13 +28,7 @@ pub struct Table {
 impl Table {
     /// A cache of `segments` segments of 64 KiB.
     pub fn new(sim_seed: u64, segments: u64) -> Self {
-        let config = Config {
-            capacity_bytes: segments * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
-            segment_len_bytes: Some(SEGMENT_LEN_BYTES),
-            index_shards: 1,
-            flush_interval_ms: 20,
-            ..Config::default()
-        };
+        let config = Config { index_shards: 1, ..small(segments) };
         Self { sim: Sim::new(sim_seed), clock: Arc::new(ManualClock::new(START)), config }
     }
 

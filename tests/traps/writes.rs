@@ -1,15 +1,15 @@
 //! Trap 12: a block is written once in the life of a segment.
 
 use std::collections::HashMap;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use esker::backend::sim::{FaultPlan, OpKind, Sim};
-use esker::backend::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use esker::backend::{Backend, DiskFile, IoFuture, OpenMode, WriteBuf};
 use esker::{BackendKind, DiskCache, Durability, SetOptions};
 
+use crate::common::forward::{forward_file, forward_names};
 use crate::table::{DIR, SEED, Table, eventually, get, put};
 
 /// The ranges written to each file since its header was written last, and what was written twice.
@@ -57,10 +57,6 @@ impl DiskFile for Recorded {
         self.inner.read_at(offset, len)
     }
 
-    fn read_now(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_now(offset, buf)
-    }
-
     fn write_at(&self, offset: u64, buf: WriteBuf) -> IoFuture<usize> {
         // A footer that becomes zero: the file is freed.
         if buf.iter().any(|&b| b != 0) {
@@ -69,21 +65,7 @@ impl DiskFile for Recorded {
         self.inner.write_at(offset, buf)
     }
 
-    fn sync_data(&self) -> IoFuture<()> {
-        self.inner.sync_data()
-    }
-
-    fn allocate(&self, len: u64) -> IoFuture<()> {
-        self.inner.allocate(len)
-    }
-
-    fn len(&self) -> IoFuture<u64> {
-        self.inner.len()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.inner.try_lock()
-    }
+    forward_file!(inner);
 }
 
 impl Backend for Recorder {
@@ -96,25 +78,7 @@ impl Backend for Recorder {
         Box::pin(async move { Ok(Arc::new(Recorded { inner: opening.await?, path, log }) as Arc<dyn DiskFile>) })
     }
 
-    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        self.inner.create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        self.inner.list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> IoFuture<()> {
-        self.inner.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        self.inner.sync_dir(dir)
-    }
+    forward_names!(inner);
 }
 
 /// P1. Flushes of a few bytes each, through many lives of every file: no block is written twice, each entry reads back
