@@ -50,6 +50,7 @@ impl Row {
     }
 
     /// The row; `None` if the kind, the length or a reserved bit is not of this format.
+    #[inline]
     pub fn decode(bytes: &[u8; ROW_BYTES]) -> Option<Self> {
         let packed = uint::<2>(bytes, 18) as u16;
         let kind = match packed >> CLASS_BITS {

@@ -3,11 +3,10 @@
 
 use std::ops::Range;
 
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::slot::{HASH_BITS, Slot};
-use super::table::{Table, spread};
+use super::table::Table;
 use super::{Index, Location, Route, TABLES};
 use crate::types::{Digest, Sequence};
 
@@ -110,14 +109,8 @@ pub struct Loader<'a> {
     index: &'a Index,
     batches: &'a [Batch],
     candidates: Vec<Candidate>,
-    newest: HashTable<Newest>,
-    slots: Vec<Slot>,
-}
-
-/// The newest record of a digest so far, by its number.
-struct Newest {
-    candidate: u32,
-    older: bool,
+    /// Which candidate is in each bucket of the sub-table that is being built.
+    newest: Vec<u32>,
 }
 
 impl Index {
@@ -126,20 +119,20 @@ impl Index {
         self.shards.len()
     }
 
-    /// Sorts records by shard.
-    pub fn batch<I: Iterator<Item = Candidate>>(&self, found: impl Fn() -> I) -> Batch {
+    /// Sorts records by shard. They are gone through twice: `found` and `again` give the same ones.
+    pub fn batch(&self, found: impl Iterator<Item = Candidate>, again: impl Iterator<Item = Candidate>) -> Batch {
         let routed = |c: Candidate| {
             let Route { shard, table, hash } = self.route(Digest(c.key));
             (shard, Candidate { key: (table as u64) << HASH_BITS | hash, ..c })
         };
         let mut candidates = Vec::new();
-        let ends = scatter(self.shards.len(), || found().map(routed), &mut candidates);
+        let ends = scatter(self.shards.len(), found.map(routed), again.map(routed), &mut candidates);
         Batch { candidates, ends }
     }
 
     /// Fills this index, which must be empty, from batches that it made.
     pub fn loader<'a>(&'a self, batches: &'a [Batch]) -> Loader<'a> {
-        Loader { index: self, batches, candidates: Vec::new(), newest: HashTable::new(), slots: Vec::new() }
+        Loader { index: self, batches, candidates: Vec::new(), newest: Vec::new() }
     }
 }
 
@@ -150,66 +143,62 @@ impl Loader<'_> {
     /// If there is no such shard.
     pub fn load(&mut self, shard: usize, judge: &mut impl Judge) {
         let found = || self.batches.iter().flat_map(|batch| batch.of_shard(shard)).map(|c| (c.table(), *c));
-        let ends = scatter(TABLES, found, &mut self.candidates);
+        let ends = scatter(TABLES, found(), found(), &mut self.candidates);
         let mut tables = self.index.shards[shard].tables.lock();
         let mut start = 0;
         for (table, end) in tables.iter_mut().zip(ends) {
-            self.judge(start..end, judge);
-            *table = Table::of(&self.slots);
+            *table = self.judge(start..end, judge);
             start = end;
         }
         self.index.shards[shard].recount(&tables);
     }
 
-    /// The slots of a sub-table, from its candidates.
-    fn judge(&mut self, own: Range<usize>, judge: &mut impl Judge) {
+    /// A sub-table, from its candidates.
+    fn judge(&mut self, own: Range<usize>, judge: &mut impl Judge) -> Table {
         let own = &self.candidates[own];
-        self.newest.clear();
-        self.newest.reserve(own.len(), |_| 0);
+        // There is room for all, so that no slot changes its bucket meanwhile.
+        let mut table = Table::with_room(own.len());
+        self.newest.resize(table.num_buckets().max(self.newest.len()), 0);
         for (i, candidate) in own.iter().enumerate() {
             if !judge.accepts(candidate) {
                 continue;
             }
-            let is_same = |n: &Newest| own[n.candidate as usize].key == candidate.key;
-            // There is room, so that nothing is ever hashed anew.
-            match self.newest.entry(spread(candidate.hash()), is_same, |_| 0) {
-                Entry::Vacant(entry) => {
-                    entry.insert(Newest { candidate: i as u32, older: false });
-                }
+            let slot = |older| Slot::new(candidate.hash(), candidate.location(), older);
+            match table.entry(candidate.hash()) {
+                Entry::Vacant(entry) => self.newest[entry.insert(slot(false)).bucket_index()] = i as u32,
                 Entry::Occupied(mut entry) => {
-                    let there = entry.get_mut();
-                    there.older = true;
-                    if judge.is_newer(candidate, &own[there.candidate as usize]) {
-                        there.candidate = i as u32;
+                    let newest = &mut self.newest[entry.bucket_index()];
+                    if judge.is_newer(candidate, &own[*newest as usize]) {
+                        *newest = i as u32;
+                        *entry.get_mut() = slot(true);
+                    } else {
+                        entry.get_mut().set_older();
                     }
                 }
             }
         }
-        self.slots.clear();
-        for newest in &self.newest {
-            let candidate = &own[newest.candidate as usize];
-            if judge.enters(candidate, newest.older) {
-                self.slots.push(Slot::new(candidate.hash(), candidate.location(), newest.older));
-            }
-        }
+        table.retain_buckets(|bucket, found| judge.enters(&own[self.newest[bucket] as usize], found.older));
+        table
     }
 }
 
-/// Sorts items by their place, below `places`; where those of each place end. What `sorted` held is overwritten.
-fn scatter<I: Iterator<Item = (usize, Candidate)>>(
+/// Sorts items by their place, below `places`; where those of each place end. `items` and `again` are the same ones. What
+/// `sorted` held is overwritten.
+fn scatter(
     places: usize,
-    items: impl Fn() -> I,
+    items: impl Iterator<Item = (usize, Candidate)>,
+    again: impl Iterator<Item = (usize, Candidate)>,
     sorted: &mut Vec<Candidate>,
 ) -> Vec<usize> {
     let mut next = vec![0; places];
-    items().for_each(|(place, _)| next[place] += 1);
+    items.for_each(|(place, _)| next[place] += 1);
     let mut total = 0;
     for count in &mut next {
         total += std::mem::replace(count, total);
     }
     let nothing = Candidate { key: 0, rank: 0, offset_units: 0, class_and_claim: 0, slot: 0 };
     sorted.resize(total.max(sorted.len()), nothing);
-    for (place, item) in items() {
+    for (place, item) in again {
         sorted[next[place]] = item;
         next[place] += 1;
     }

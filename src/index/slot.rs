@@ -51,6 +51,10 @@ impl Slot {
         self.0[..8].copy_from_slice(&word.to_le_bytes());
     }
 
+    pub(super) fn set_older(&mut self) {
+        self.set_word(self.word() | 1 << OLDER_SHIFT);
+    }
+
     pub(super) fn hash(&self) -> u64 {
         self.word() & mask(LOW_HASH_BITS) | u64::from(self.0[10]) << LOW_HASH_BITS
     }

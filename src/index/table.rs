@@ -5,6 +5,7 @@
 //! rebuilt at its size instead, and halved when removals have emptied it.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::Found;
 use super::slot::{HASH_BITS, Slot};
@@ -31,13 +32,31 @@ fn rehash(slot: &Slot) -> u64 {
 }
 
 impl Table {
-    /// A table of these slots, no two of the same hash.
-    pub(super) fn of(slots: &[Slot]) -> Self {
-        let mut table = HashTable::with_capacity(slots.len());
-        for slot in slots {
-            table.insert_unique(rehash(slot), *slot, rehash);
+    /// An empty table that so many slots fit.
+    pub(super) fn with_room(slots: usize) -> Self {
+        Self(HashTable::with_capacity(slots))
+    }
+
+    /// The place of this hash, while all fits: nothing is moved.
+    pub(super) fn entry(&mut self, hash: u64) -> Entry<'_, Slot> {
+        debug_assert!(self.0.len() < self.0.capacity(), "a table without the room that it was made with");
+        self.0.entry(spread(hash), |slot| slot.hash() == hash, rehash)
+    }
+
+    pub(super) fn num_buckets(&self) -> usize {
+        self.0.num_buckets()
+    }
+
+    /// Keeps the slots, each in its bucket, for which `keep` holds; then the table is as large as they need.
+    pub(super) fn retain_buckets(&mut self, mut keep: impl FnMut(usize, Found) -> bool) {
+        for bucket in 0..self.0.num_buckets() {
+            if let Ok(entry) = self.0.get_bucket_entry(bucket)
+                && !keep(bucket, entry.get().found())
+            {
+                entry.remove();
+            }
         }
-        Self(table)
+        self.0.shrink_to(0, rehash);
     }
 
     pub(super) fn find(&self, hash: u64) -> Option<&Slot> {

@@ -299,7 +299,7 @@ proptest! {
         };
         let found: Vec<_> = found.into_iter().map(|(d, n, covers)| (d, n % 64, covers)).collect();
         let batches: Vec<_> =
-            found.chunks(found.len() / parts + 1).map(|some| index.batch(|| some.iter().map(candidate))).collect();
+            found.chunks(found.len() / parts + 1).map(|some| index.batch(some.iter().map(candidate), some.iter().map(candidate))).collect();
         let mut loader = index.loader(&batches);
         (0..shards).for_each(|shard| loader.load(shard, &mut All));
 

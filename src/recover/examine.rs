@@ -16,7 +16,7 @@ use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHe
 use crate::index::Location;
 use crate::index::load::{Batch, Candidate, Claim};
 use crate::segment::scan::{self, Scope};
-use crate::segment::{Doubt, Summary, summarize};
+use crate::segment::{Doubt, Summary};
 use crate::stats::RecoveryReport;
 use crate::types::{RecordKind, SegmentId};
 
@@ -167,7 +167,9 @@ fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (
         let at = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
         Candidate::new(row.digest, row.sequence, claim, at)
     };
-    (r.index.batch(|| rows.clone().map(candidate)), summarize(rows.clone()))
+    let mut summary = Summary::EMPTY;
+    let batch = r.index.batch(rows.clone().inspect(|row| summary.add(row)).map(candidate), rows.map(candidate));
+    (batch, summary)
 }
 
 async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {

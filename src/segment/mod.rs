@@ -63,7 +63,8 @@ impl Summary {
     pub const EMPTY: Self =
         Self { min_sequence: Sequence::MAX.0, max_sequence: 0, last_expiry_s: 0, markers: 0, is_void: false };
 
-    fn add(&mut self, row: &Row) {
+    /// Counts a record in.
+    pub fn add(&mut self, row: &Row) {
         self.min_sequence = self.min_sequence.min(row.sequence.0);
         self.max_sequence = self.max_sequence.max(row.sequence.0);
         match row.kind {
