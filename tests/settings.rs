@@ -160,6 +160,24 @@ async fn flush_interval_ms_bounds_what_a_kill_can_take() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_write_buffer_does_not_wait_for_the_flush_interval() {
+    let config = Config {
+        capacity_bytes: 8 * (4 << 20) + DIRECTORY_OVERHEAD_BYTES,
+        segment_len_bytes: Some(4 << 20),
+        write_buffer_bytes: 1 << 20,
+        flush_interval_ms: 3_600_000,
+        ..Config::default()
+    };
+    let cache = open(config).await;
+    for n in 0..20 {
+        // Each takes more than half of the buffer, and ends in the middle of a write.
+        let set = cache.set(format!("k{n}"), vec![n; 700_000]);
+        let outcome = tokio::time::timeout(Duration::from_secs(30), set).await.expect("within the interval");
+        assert!(outcome.unwrap().is_stored());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn segment_len_bytes_is_chosen_from_the_capacity() {
     let chosen = |capacity_bytes| Config { capacity_bytes, ..Config::default() }.chosen_segment_len_bytes();
     for (capacity_bytes, expected) in [

@@ -1,8 +1,9 @@
 //! Appending one record.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::TryAcquireError;
+use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{Log, Ticket};
 use crate::entry::RefuseReason;
@@ -108,7 +109,7 @@ impl Log {
         let permit = match self.budget.try_acquire_many(debit) {
             Ok(permit) => permit,
             Err(TryAcquireError::NoPermits) if !wait => return Ok(Err(RefuseReason::Busy)),
-            Err(_) => self.budget.acquire_many(debit).await.map_err(|_| Error::Closed)?,
+            Err(_) => self.wait_for_budget(debit).await?,
         };
         loop {
             self.check_running()?;
@@ -130,6 +131,20 @@ impl Log {
                 }
             }
         }
+    }
+
+    /// Waits until the writers have given back enough. They write out at once what they would let rest meanwhile.
+    async fn wait_for_budget(&self, debit: u32) -> Result<SemaphorePermit<'_>> {
+        struct Starving<'a>(&'a AtomicUsize);
+        impl Drop for Starving<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.starved.fetch_add(1, Ordering::SeqCst);
+        let _starving = Starving(&self.starved);
+        Stream::ALL.iter().for_each(|&stream| self.stream(stream).wake.notify_one());
+        self.budget.acquire_many(debit).await.map_err(|_| Error::Closed)
     }
 
     /// Whether a record of this length fits an empty segment.

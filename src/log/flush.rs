@@ -121,6 +121,11 @@ impl Log {
                     }
                     sealed
                 }
+                // Who waits for the buffer would wait for the end of the interval.
+                Step::Rest { dirty: true } if self.starved.load(Ordering::SeqCst) > 0 => {
+                    self.cut(stream);
+                    continue;
+                }
                 Step::Rest { dirty } => {
                     goal = None;
                     due =

@@ -7,7 +7,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -78,6 +78,8 @@ pub struct Log {
     pub(crate) pool: BufferPool,
     pub(crate) directory_id: u64,
     budget: Arc<Semaphore>,
+    /// Appends that wait for the budget.
+    starved: AtomicUsize,
     sequence: AtomicU64,
     streams: [StreamLog; 3],
     stopping: AtomicBool,
@@ -138,6 +140,7 @@ impl Log {
             clock: parts.clock,
             counters: parts.counters,
             directory_id: parts.manifest.directory_id,
+            starved: AtomicUsize::new(0),
             sequence: AtomicU64::new(parts.last_sequence.0),
             streams: [stream(), stream(), stream()],
             stopping: AtomicBool::new(false),
