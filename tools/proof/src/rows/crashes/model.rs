@@ -64,6 +64,8 @@ pub struct Model {
     keys: BTreeMap<u32, Key>,
     order: u64,
     life: u32,
+    /// How the last process ended, if not by itself since.
+    last_death: Option<Death>,
     /// The disk fails reads, so that a miss may be no more than that.
     pub is_stormy: bool,
     /// A forgotten entry is an error too: there is room for all of them, and no damage.
@@ -117,6 +119,7 @@ impl Model {
 
     /// A process ended: of each key's events since the last durable one, any may be the last that is left.
     pub fn died(&mut self, death: Death) {
+        self.last_death = Some(death);
         let safe = match death {
             Death::Closed => {
                 let events = self.keys.values_mut().flat_map(|k| &mut k.events);
@@ -136,6 +139,16 @@ impl Model {
             key.is_missing = false;
             key.events.iter_mut().for_each(|e| e.is_present = false);
         }
+    }
+
+    /// Whether the last process was closed, and none began since.
+    pub fn was_closed(&self) -> bool {
+        self.last_death == Some(Death::Closed)
+    }
+
+    /// Whether the last process did not end by itself.
+    pub fn has_crashed(&self) -> bool {
+        self.last_death.is_some_and(|death| death != Death::Closed)
     }
 
     /// Judges what a get answered at `now`.

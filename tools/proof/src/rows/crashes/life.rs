@@ -1,6 +1,5 @@
 //! The lives of a cache over the simulated disk: random work, a death, a reopen, and the model asked at each step.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +7,14 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{DiskCache, Millis};
+use esker::{Config, DiskCache, Millis};
 
-pub use super::plan::Plan;
-
-use super::model::{Death, Fate, Level, Model};
-use super::{Dice, SEGMENT_LEN_BYTES, key, read_value};
+use super::doom::Doom;
+use super::model::{Fate, Level, Model};
+use super::plan::Plan;
+use super::tally::Tally;
+use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
+use crate::crew::Broken;
 
 pub const DIR: &str = "/cache";
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
@@ -32,18 +33,25 @@ pub struct Lives {
     pub(super) cache: Option<DiskCache>,
     /// The disk is having a bad time, so that writes may fail.
     pub(super) is_stormy: bool,
+    pub(super) doom: Doom,
+    pub(super) tally: Tally,
     /// What was done, for whoever reads a failure.
     pub(super) diary: Vec<String>,
 }
 
 /// Lives through all of a seed on a runtime of its own, whose time stands still unless all sleep.
-pub fn live(seed: u64, plan: Plan) -> Result<(), String> {
+pub fn live(seed: u64, plan: Plan, tally: &mut Tally) -> Result<Vec<String>, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    let runtime = runtime.map_err(|e| e.to_string())?;
+    let runtime = runtime.map_err(|e| (e.to_string(), String::new()))?;
     runtime.block_on(async {
-        let mut lives = Lives::new(seed, plan).await?;
+        let mut lives = Lives::new(seed, plan).await.map_err(|what| (what, String::new()))?;
         let outcome = lives.all().await;
-        outcome.map_err(|text| format!("seed {seed}: {text}\n{}", lives.diary.join("\n")))
+        lives.end_life();
+        tally.add(&lives.tally);
+        match outcome {
+            Ok(()) => Ok(lives.diary),
+            Err(what) => Err((what, lives.diary.join("\n"))),
+        }
     })
 }
 
@@ -62,6 +70,8 @@ impl Lives {
             version: 0,
             cache: None,
             is_stormy: false,
+            doom: Doom::default(),
+            tally: Tally::default(),
             diary: Vec::new(),
         })
     }
@@ -79,6 +89,9 @@ impl Lives {
                 let step = tokio::time::timeout(PATIENCE, self.step()).await;
                 step.map_err(|_| "a step never ended".to_owned())??;
                 self.check_size()?;
+                if self.dice.one_in(self.plan.steps_a_look) {
+                    self.look().await?;
+                }
             }
             self.die().await?;
         }
@@ -91,6 +104,7 @@ impl Lives {
             max_yields: if calm { 0 } else { self.dice.below(5) as u32 },
             short_read: if calm { 0.0 } else { 0.1 },
             short_write: if calm { 0.0 } else { 0.2 },
+            stale_bytes: self.dice.one_in(2),
             late_write: if self.plan.is_roomy || calm { 0.0 } else { 0.3 },
             read_now: if calm { ReadNow::Serve } else { ReadNow::ServeWithProbability(0.5) },
             lie_about_sync: self.plan.lie_about_sync,
@@ -98,47 +112,19 @@ impl Lives {
         }
     }
 
-    fn open(&self) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
+    pub(super) fn open_on(
+        &self,
+        backend: Arc<dyn Backend>,
+    ) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
         DiskCache::builder(DIR)
+            .config(Config { index_shards: 1, ..Config::default() })
             .capacity_bytes(self.plan.capacity_bytes)
             .segment_len_bytes(SEGMENT_LEN_BYTES)
             .memory_bytes(self.plan.memory_bytes)
-            .backend_with(Arc::new(self.sim.clone()))
+            .backend_with(backend)
             .clock(self.clock.clone())
             .seed([7; 16])
             .open()
-    }
-
-    /// Opens the cache, maybe after dying at it, and asks for every key.
-    async fn be_born(&mut self) -> Result<(), String> {
-        let faults = self.faults();
-        self.sim.set_faults(faults);
-        self.set_stormy(false);
-        self.clock.set(Millis(self.now));
-        if self.dice.one_in(5) {
-            let opening = tokio::spawn(self.open());
-            for _ in 0..self.dice.below(60) {
-                tokio::task::yield_now().await;
-            }
-            let death = self.crash();
-            opening.abort();
-            drop(opening.await);
-            self.note(format!("died at the open: {death:?}"));
-            self.model.died(death);
-            self.sim = self.sim.reopen();
-        }
-        let cache = self.open().await.map_err(|e| format!("cannot open: {e}"))?;
-        self.note(format!("{:?}", cache.recovery_report()));
-        self.cache = Some(cache);
-        let before = self.model.clone();
-        self.model.born();
-        let mut answers = BTreeMap::new();
-        for n in self.model.keys() {
-            let answer = self.get(n).await?;
-            answers.insert(n, answer);
-            self.judge(n, answer)?;
-        }
-        if self.plan.is_roomy { self.model.judge_prefix(&before, &answers, self.now) } else { Ok(()) }
     }
 
     pub(super) fn set_stormy(&mut self, is_stormy: bool) {
@@ -156,12 +142,7 @@ impl Lives {
     }
 
     pub(super) async fn get(&self, n: u32) -> Result<Option<u32>, String> {
-        let hit = self.cache()?.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
-        hit.map(|hit| match read_value(hit.value()) {
-            Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),
-            other => Err(format!("key {n}: the bytes of {other:?}, metadata {:?}", hit.metadata())),
-        })
-        .transpose()
+        read(&self.cache()?, n).await
     }
 
     async fn step(&mut self) -> Result<(), String> {
@@ -235,7 +216,7 @@ impl Lives {
         Ok(())
     }
 
-    async fn delete(&mut self, n: u32) -> Result<(), String> {
+    pub(super) async fn delete(&mut self, n: u32) -> Result<(), String> {
         let deleted = self.cache()?.delete(key(n)).await;
         self.note(format!("delete {n}: {deleted:?}"));
         match deleted {
@@ -243,61 +224,6 @@ impl Lives {
             Err(_) if self.is_stormy => self.model.happened(n, Fate::Refused, Level::Volatile, None),
             Err(e) => return Err(format!("delete: {e}")),
         }
-        Ok(())
-    }
-
-    fn crash(&mut self) -> Death {
-        if self.dice.one_in(2) {
-            self.sim.crash_process();
-            Death::Killed
-        } else {
-            self.sim.power_loss();
-            Death::PowerLoss
-        }
-    }
-
-    /// Ends the life: closed, or killed in the middle of something.
-    async fn die(&mut self) -> Result<(), String> {
-        let Some(cache) = self.cache.take() else { return Ok(()) };
-        if self.dice.one_in(5) {
-            let closed = cache.close().await;
-            self.note(format!("closed: {closed:?}"));
-            match closed {
-                Ok(()) => self.model.died(Death::Closed),
-                Err(_) if self.is_stormy => self.model.died(Death::Killed),
-                Err(e) => return Err(format!("close: {e}")),
-            }
-        } else {
-            let n = self.dice.below(u64::from(self.plan.keys)) as u32;
-            let (write, what) = (self.plan_write(n), self.dice.below(6));
-            let working = cache.clone();
-            let task = tokio::spawn(async move {
-                match what {
-                    0 => drop(working.clear().await),
-                    1 => drop(working.delete(key(n)).await),
-                    2 => drop(working.close().await),
-                    _ => drop(write.run(&working).await),
-                }
-            });
-            for _ in 0..self.dice.below(24) {
-                tokio::task::yield_now().await;
-            }
-            let death = self.crash();
-            task.abort();
-            drop(task.await);
-            self.note(format!("{death:?} at {what} of {write:?}"));
-            match what {
-                0 => self.model.cleared(Level::Volatile),
-                1 => self.model.happened(n, Fate::Gone, Level::Volatile, None),
-                2 => {}
-                _ => self.model.happened(n, write.fate(), Level::Volatile, Some(write.stream())),
-            }
-            self.model.died(death);
-        }
-        drop(cache);
-        self.sim = self.sim.reopen();
-        // What is left of the dead process finds its disk gone.
-        tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(())
     }
 
@@ -309,4 +235,14 @@ impl Lives {
         }
         Ok(())
     }
+}
+
+/// The version that a cache has of a key, if it has any.
+pub(super) async fn read(cache: &DiskCache, n: u32) -> Result<Option<u32>, String> {
+    let hit = cache.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
+    hit.map(|hit| match read_value(hit.value()) {
+        Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),
+        other => Err(format!("key {n}: the bytes of {other:?}, metadata {:?}", hit.metadata())),
+    })
+    .transpose()
 }

@@ -6,13 +6,13 @@ use esker::{DiskCache, Durability, SetOptions, SetOutcome};
 
 use super::life::Lives;
 use super::model::{Fate, Level};
-use super::{key, value};
+use crate::common::{key, value};
 
 const SHORT_TTL_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Write {
-    key: u32,
+    pub(super) key: u32,
     pub(super) version: u32,
     len: usize,
     durability: Durability,
@@ -33,7 +33,7 @@ impl Write {
         Fate::Set { version: self.version, expires: self.expires }
     }
 
-    fn level(&self) -> Level {
+    pub(super) fn level(&self) -> Level {
         match self.durability {
             Durability::Buffered => Level::Volatile,
             Durability::Written => Level::Written,
