@@ -150,7 +150,8 @@ pub struct FaultPlan {
     pub read_now: ReadNow,
     /// Probability that a write in flight when the process is killed lands only later, under its successor.
     pub late_write: f64,
-    /// After a power loss, what a file grew by without its data shows bytes of a file that was removed, not zeros.
+    /// After a power loss, what a write made a file longer by, and whose data did not survive, shows bytes of a file that
+    /// was removed, not zeros. Space that was allocated shows zeros, as the calls for it promise.
     pub stale_bytes: bool,
     /// `sync_data` and `sync_dir` say Ok and do nothing: a canary for tests of durability.
     pub lie_about_sync: bool,

@@ -57,7 +57,12 @@ impl Survival {
 
 #[derive(Debug, Clone)]
 enum Change {
-    Write { offset: u64, bytes: Arc<Vec<u8>> },
+    /// `grows`: into space that nobody had allocated, so that it is no promise that it reads as zeros.
+    Write {
+        offset: u64,
+        bytes: Arc<Vec<u8>>,
+        grows: bool,
+    },
     Len(u64),
 }
 
@@ -111,11 +116,12 @@ impl Inode {
         if bytes.is_empty() {
             return;
         }
-        put(Arc::make_mut(&mut self.cached), offset, bytes);
         let end = offset + bytes.len() as u64;
+        let grows = end > self.len();
+        put(Arc::make_mut(&mut self.cached), offset, bytes);
         let mut healed = self.rot.split_off(&offset);
         self.rot.append(&mut healed.split_off(&end));
-        self.pending.push(Pending { seq, change: Change::Write { offset, bytes: Arc::new(bytes.to_vec()) } });
+        self.pending.push(Pending { seq, change: Change::Write { offset, bytes: Arc::new(bytes.to_vec()), grows } });
     }
 
     /// Makes the file `len` bytes long.
@@ -160,14 +166,20 @@ impl Inode {
         self.durable.clone()
     }
 
-    /// `stale`: what shows where the file grew and its data did not survive.
+    /// `stale`: what shows where a write made the file longer and its data did not survive.
     pub(super) fn power_loss(&mut self, survival: Survival, stale: &[u8], chance: &mut Chance) {
         for Pending { seq, change } in std::mem::take(&mut self.pending) {
             let durable = Arc::make_mut(&mut self.durable);
             match change {
-                Change::Write { offset, bytes } => survive(durable, seq, offset, &bytes, survival, stale, chance),
-                Change::Len(len) if survival.keeps(seq, chance) => grow(durable, len, stale),
-                Change::Len(_) => {}
+                Change::Write { offset, bytes, grows } => {
+                    // The length may get to the device before the data.
+                    if grows && survival.tears(seq) && chance.below(4) == 0 {
+                        grow(durable, offset + bytes.len() as u64, stale);
+                    }
+                    survive(durable, seq, offset, &bytes, survival, chance);
+                }
+                Change::Len(_) if !survival.keeps(seq, chance) => {}
+                len @ Change::Len(_) => len.apply(durable),
             }
         }
         self.cached = self.durable.clone();
@@ -196,7 +208,7 @@ impl Inode {
         Arc::make_mut(&mut self.durable).truncate(end);
         self.rot.split_off(&len);
         self.pending.retain_mut(|pending| match &mut pending.change {
-            Change::Write { offset, bytes } => {
+            Change::Write { offset, bytes, .. } => {
                 let left = len.saturating_sub(*offset).min(bytes.len() as u64) as usize;
                 Arc::make_mut(bytes).truncate(left);
                 !bytes.is_empty()
@@ -212,7 +224,7 @@ impl Inode {
 impl Change {
     fn apply(self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Write { offset, bytes: new } => put(bytes, offset, &new),
+            Self::Write { offset, bytes: new, .. } => put(bytes, offset, &new),
             Self::Len(len) => bytes.resize(len as usize, 0),
         }
     }
@@ -227,9 +239,9 @@ fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
     bytes[start..end].copy_from_slice(new);
 }
 
-/// Gives a file a length; what it grows by shows what the blocks held before.
+/// Makes a file longer; what it grows by shows what the blocks held before.
 fn grow(bytes: &mut Vec<u8>, len: u64, stale: &[u8]) {
-    let (old, new) = (bytes.len(), len as usize);
+    let (old, new) = (bytes.len(), bytes.len().max(len as usize));
     bytes.resize(new, 0);
     let until = new.min(stale.len());
     if old < until {
@@ -237,22 +249,9 @@ fn grow(bytes: &mut Vec<u8>, len: u64, stale: &[u8]) {
     }
 }
 
-/// Lets each block of a pending write reach the device whole, in some of its sectors, or not. One that made the file
-/// longer may leave the length alone behind.
-fn survive(
-    durable: &mut Vec<u8>,
-    seq: u64,
-    offset: u64,
-    bytes: &[u8],
-    survival: Survival,
-    stale: &[u8],
-    chance: &mut Chance,
-) {
-    let end = offset + bytes.len() as u64;
+/// Lets each block of a pending write reach the device whole, in some of its sectors, or not.
+fn survive(durable: &mut Vec<u8>, seq: u64, offset: u64, bytes: &[u8], survival: Survival, chance: &mut Chance) {
     let tears = survival.tears(seq);
-    if tears && end > durable.len() as u64 && chance.below(4) == 0 {
-        grow(durable, end, stale);
-    }
     // A device that writes in order is cut off somewhere; one that does not leaves any of the blocks.
     let cut = match survival {
         Survival::Until(_) if tears => offset + chance.below(bytes.len() as u64 / SECTOR + 1) * SECTOR,

@@ -12,7 +12,7 @@
 //!   subset of blocks (4,096 bytes), torn ones included (any subset of their sectors of 512 bytes), and any subset of
 //!   the pending names; or a prefix of all changes in the order in which they were made, the last one torn. A rename
 //!   keeps the old name or the new one, never neither. A file may keep the length that a lost write gave it: there it
-//!   shows zeros, or with [`FaultPlan::stale_bytes`] what a removed file held. This is more than journals of today's
+//!   shows zeros, or with [`FaultPlan::stale_bytes`] what a removed file held. Space that was allocated shows zeros. This is more than journals of today's
 //!   file systems allow, and no more than they promise.
 //! - An operation whose future is dropped goes on and lands within a few further operations. One that is in flight at
 //!   a crash has happened or not, a write maybe in part, or late ([`FaultPlan::late_write`]): then it lands under the

@@ -152,6 +152,7 @@ impl Lives {
         }
         let choice = self.dice.below(100);
         self.note(format!("step {choice} on {n}"));
+        self.tally.steps += 1;
         match choice {
             0..50 => self.write(n).await,
             50..72 => {
