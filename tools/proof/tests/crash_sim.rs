@@ -1,7 +1,8 @@
 //! Row 1: the model test over the simulated disk (P1, P2, P4, P5), and its canary.
 
+use esker_proof::life::{Kind, Tally, live};
 use esker_proof::row::{Order, Outcome, Slice, Verdict};
-use esker_proof::rows::crashes::{Kind, Tally, live, run_points};
+use esker_proof::rows::crashes::run_points;
 
 fn run(order: &Order, points: u64) -> Outcome {
     run_points(order, points).expect("it runs")

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use esker::{DiskCache, Durability, SetOptions, SetOutcome};
 
-use super::life::Lives;
 use super::model::{Fate, Level};
+use super::{Keeps, Lives};
 use crate::common::{key, value};
 
 const SHORT_TTL_MS: u64 = 5_000;
@@ -86,7 +86,7 @@ impl Lives {
             Ok(SetOutcome::Stored { durability }) if durability == write.durability => {
                 self.model.happened(write.key, write.fate(), write.level(), stream);
             }
-            Ok(SetOutcome::Refused { .. }) if !self.plan.is_roomy => {
+            Ok(SetOutcome::Refused { .. }) if self.is_stormy || self.plan.keeps == Keeps::Nothing => {
                 self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
             }
             Err(_) if self.is_stormy => self.model.failed(write.key, write.fate()),

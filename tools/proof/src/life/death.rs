@@ -5,7 +5,7 @@ use std::time::Duration;
 use esker::SetOutcome;
 use tokio::task::JoinHandle;
 
-use super::life::Lives;
+use super::Lives;
 use super::model::{Death, Fate, Level};
 use super::write::Write;
 use crate::common::key;
@@ -32,12 +32,15 @@ impl Lives {
         if self.dice.one_in(6) { self.close().await } else { self.crash().await }
     }
 
-    async fn close(&mut self) -> Result<(), String> {
+    pub(crate) async fn close(&mut self) -> Result<(), String> {
         let closed = self.cache()?.close().await;
         self.note(format!("closed: {closed:?}"));
         match closed {
             Ok(()) => self.model.died(Death::Closed),
-            Err(_) if self.is_stormy => self.model.died(Death::Killed),
+            Err(_) if self.is_stormy => {
+                self.model.was_told_of_loss();
+                self.model.died(Death::Killed);
+            }
             Err(e) => return Err(format!("close: {e}")),
         }
         self.tally.reopens += 1;

@@ -7,15 +7,15 @@ use esker::backend::sim::Sim;
 use esker::{DiskCache, Millis};
 
 use super::doom::{Doom, kill};
-use super::life::{Lives, read};
 use super::model::{Death, Model};
+use super::{Keeps, Lives, read};
 
 /// Operations of a recovery: a second crash comes at one of so many.
 const RECOVERY_OPERATIONS: u64 = 60;
 
 impl Lives {
     /// Opens the cache, maybe after dying at it, and asks for every key.
-    pub(super) async fn be_born(&mut self) -> Result<(), String> {
+    pub(crate) async fn be_born(&mut self) -> Result<(), String> {
         let faults = self.faults();
         self.sim.set_faults(faults);
         self.set_stormy(false);
@@ -47,7 +47,7 @@ impl Lives {
     /// Asks a cache that was just opened for every key.
     async fn ask(&mut self, cache: &DiskCache, model: &mut Model) -> Result<(), String> {
         self.tally.recovered(&cache.recovery_report());
-        let before = self.plan.is_roomy.then(|| model.clone());
+        let before = (self.plan.keeps == Keeps::All).then(|| model.clone());
         model.born();
         let mut answers = BTreeMap::new();
         for n in model.keys() {
@@ -65,14 +65,14 @@ impl Lives {
     }
 
     /// Crashes a copy of the disk as it stands, between two steps, and judges its recovery.
-    pub(super) async fn look(&mut self) -> Result<(), String> {
+    pub(crate) async fn look(&mut self) -> Result<(), String> {
         let copy = self.sim.fork(self.dice.next());
         let model = self.model.clone();
         self.judge_copy(copy, model).await
     }
 
     /// Crashes a copy of the disk, maybe a second time in its recovery, and asks for every key.
-    pub(super) async fn judge_copy(&mut self, mut copy: Sim, mut model: Model) -> Result<(), String> {
+    pub(crate) async fn judge_copy(&mut self, mut copy: Sim, mut model: Model) -> Result<(), String> {
         let (kept, death) = (self.diary.len(), self.draw_death());
         self.note(format!("a copy dies: {death:?}"));
         self.tally.power_losses += u64::from(death == Death::PowerLoss);
@@ -113,7 +113,7 @@ impl Lives {
         sim.reopen()
     }
 
-    pub(super) fn draw_death(&mut self) -> Death {
+    pub(crate) fn draw_death(&mut self) -> Death {
         if self.dice.one_in(2) { Death::Killed } else { Death::PowerLoss }
     }
 }

@@ -9,34 +9,45 @@ use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
 use esker::{Config, DiskCache, Millis};
 
-use super::doom::Doom;
-use super::model::{Fate, Level, Model};
-use super::plan::Plan;
-use super::tally::Tally;
 use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
 use crate::crew::Broken;
 
-pub const DIR: &str = "/cache";
+mod birth;
+mod death;
+mod doom;
+mod model;
+mod plan;
+mod tally;
+mod weather;
+mod write;
+
+pub use plan::{Keeps, Kind, Plan};
+pub use tally::Tally;
+
+use doom::Doom;
+use model::{Fate, Level, Model};
+
+const DIR: &str = "/cache";
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
 const PATIENCE: Duration = Duration::from_secs(600);
 const START_MS: u64 = 1_700_000_000_000;
 
-pub struct Lives {
-    pub(super) plan: Plan,
-    pub(super) dice: Dice,
-    pub(super) sim: Sim,
-    pub(super) clock: Arc<ManualClock>,
+pub(crate) struct Lives {
+    pub(crate) plan: Plan,
+    pub(crate) dice: Dice,
+    pub(crate) sim: Sim,
+    pub(crate) clock: Arc<ManualClock>,
     /// The latest time that the clock showed: what the cache goes by.
-    pub(super) now: u64,
-    pub(super) model: Model,
-    pub(super) version: u32,
-    pub(super) cache: Option<DiskCache>,
+    pub(crate) now: u64,
+    pub(crate) model: Model,
+    pub(crate) version: u32,
+    pub(crate) cache: Option<DiskCache>,
     /// The disk is having a bad time, so that writes may fail.
-    pub(super) is_stormy: bool,
-    pub(super) doom: Doom,
-    pub(super) tally: Tally,
+    pub(crate) is_stormy: bool,
+    pub(crate) doom: Doom,
+    pub(crate) tally: Tally,
     /// What was done, for whoever reads a failure.
-    pub(super) diary: Vec<String>,
+    pub(crate) diary: Vec<String>,
 }
 
 /// Lives through all of a seed on a runtime of its own, whose time stands still unless all sleep.
@@ -56,7 +67,7 @@ pub fn live(seed: u64, plan: Plan, tally: &mut Tally) -> Result<Vec<String>, Bro
 }
 
 impl Lives {
-    async fn new(seed: u64, plan: Plan) -> Result<Self, String> {
+    pub(crate) async fn new(seed: u64, plan: Plan) -> Result<Self, String> {
         let sim = Sim::new(seed);
         sim.create_dir_all(Path::new(DIR)).await.map_err(|e| e.to_string())?;
         sim.sync_dir(Path::new("/")).await.map_err(|e| e.to_string())?;
@@ -66,7 +77,7 @@ impl Lives {
             sim,
             clock: Arc::new(ManualClock::new(Millis(START_MS))),
             now: START_MS,
-            model: Model::new(plan.is_roomy),
+            model: Model::new(plan.keeps),
             version: 0,
             cache: None,
             is_stormy: false,
@@ -76,7 +87,7 @@ impl Lives {
         })
     }
 
-    pub(super) fn note(&mut self, text: impl Into<String>) {
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.diary.push(text.into());
     }
 
@@ -98,21 +109,21 @@ impl Lives {
         self.be_born().await
     }
 
-    pub(super) fn faults(&mut self) -> FaultPlan {
+    pub(crate) fn faults(&mut self) -> FaultPlan {
         let calm = self.dice.one_in(3);
         FaultPlan {
             max_yields: if calm { 0 } else { self.dice.below(5) as u32 },
             short_read: if calm { 0.0 } else { 0.1 },
             short_write: if calm { 0.0 } else { 0.2 },
             stale_bytes: self.dice.one_in(2),
-            late_write: if self.plan.is_roomy || calm { 0.0 } else { 0.3 },
+            late_write: if self.plan.keeps != Keeps::Nothing || calm { 0.0 } else { 0.3 },
             read_now: if calm { ReadNow::Serve } else { ReadNow::ServeWithProbability(0.5) },
             lie_about_sync: self.plan.lie_about_sync,
             ..FaultPlan::default()
         }
     }
 
-    pub(super) fn open_on(
+    pub(crate) fn open_on(
         &self,
         backend: Arc<dyn Backend>,
     ) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
@@ -127,25 +138,25 @@ impl Lives {
             .open()
     }
 
-    pub(super) fn set_stormy(&mut self, is_stormy: bool) {
+    pub(crate) fn set_stormy(&mut self, is_stormy: bool) {
         self.is_stormy = is_stormy;
         self.model.is_stormy = is_stormy;
     }
 
-    pub(super) fn cache(&self) -> Result<DiskCache, String> {
+    pub(crate) fn cache(&self) -> Result<DiskCache, String> {
         self.cache.clone().ok_or_else(|| "no cache is open".to_owned())
     }
 
-    pub(super) fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
+    pub(crate) fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
         self.note(format!("get {n}: {answer:?}"));
         self.model.judge(n, answer, self.now)
     }
 
-    pub(super) async fn get(&self, n: u32) -> Result<Option<u32>, String> {
+    pub(crate) async fn get(&self, n: u32) -> Result<Option<u32>, String> {
         read(&self.cache()?, n).await
     }
 
-    async fn step(&mut self) -> Result<(), String> {
+    pub(crate) async fn step(&mut self) -> Result<(), String> {
         let n = self.dice.below(u64::from(self.plan.keys)) as u32;
         if self.plan.has_weather && self.dice.one_in(12) {
             return self.weather(n).await;
@@ -211,13 +222,13 @@ impl Lives {
         self.note(format!("settle {level:?}: {done:?}"));
         match done {
             Ok(()) => self.model.settled(level),
-            Err(_) if self.is_stormy => {}
+            Err(_) if self.is_stormy => self.model.was_told_of_loss(),
             failed => return Err(format!("{level:?}: {failed:?}")),
         }
         Ok(())
     }
 
-    pub(super) async fn delete(&mut self, n: u32) -> Result<(), String> {
+    pub(crate) async fn delete(&mut self, n: u32) -> Result<(), String> {
         let deleted = self.cache()?.delete(key(n)).await;
         self.note(format!("delete {n}: {deleted:?}"));
         match deleted {
@@ -239,7 +250,7 @@ impl Lives {
 }
 
 /// The version that a cache has of a key, if it has any.
-pub(super) async fn read(cache: &DiskCache, n: u32) -> Result<Option<u32>, String> {
+pub(crate) async fn read(cache: &DiskCache, n: u32) -> Result<Option<u32>, String> {
     let hit = cache.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
     hit.map(|hit| match read_value(hit.value()) {
         Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),

@@ -1,12 +1,24 @@
 //! What kind of lives the model test leads.
 
+/// What a cache must not forget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keeps {
+    /// Anything may be evicted at any time.
+    #[default]
+    Nothing,
+    /// There is room for all, and the disk fails: what was synced.
+    Synced,
+    /// There is room for all, and no failure: everything, and nothing is refused.
+    All,
+}
+
 /// What kind of lives.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Of the cache.
     pub capacity_bytes: u64,
-    /// No eviction comes: what is durable must be there (and nothing is refused).
-    pub is_roomy: bool,
+    /// What must be there.
+    pub keeps: Keeps,
     /// How many keys there are.
     pub keys: u32,
     /// Most values are shorter.
@@ -70,7 +82,7 @@ impl Plan {
     pub fn tight() -> Self {
         Self {
             capacity_bytes: 1 << 20,
-            is_roomy: false,
+            keeps: Keeps::Nothing,
             keys: 24,
             max_value_bytes: 12_000,
             lives: 5,
@@ -85,6 +97,6 @@ impl Plan {
 
     /// Large enough that nothing is ever evicted.
     pub fn roomy() -> Self {
-        Self { capacity_bytes: 16 << 20, is_roomy: true, steps: 60, max_value_bytes: 6_000, ..Self::tight() }
+        Self { capacity_bytes: 16 << 20, keeps: Keeps::All, steps: 60, max_value_bytes: 6_000, ..Self::tight() }
     }
 }

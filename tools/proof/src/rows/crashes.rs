@@ -4,26 +4,13 @@
 //! the end of each life, at a drawn operation of the disk, copies of the disk are crashed too: by a kill or a power loss,
 //! each with its own dice, one in four a second time in its recovery. After every recovery every key is judged.
 
-mod birth;
-mod death;
-mod doom;
-mod life;
-mod model;
-mod plan;
-mod tally;
-mod weather;
-mod write;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
 use crate::crew::{self, Broken};
+use crate::life::{Kind, Plan, Tally, live};
 use crate::row::{Order, Outcome, Row, Slice};
-
-pub use life::live;
-pub use plan::{Kind, Plan};
-pub use tally::Tally;
 
 /// The row.
 #[derive(Debug)]
