@@ -58,7 +58,8 @@ impl Publisher {
                 loader.load(shard, &mut court);
             }
         };
-        let others = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)) - 1;
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
+        let others = processors.min(self.index.shards()).saturating_sub(1);
         std::thread::scope(|scope| {
             let others: Vec<_> = (0..others).map(|_| scope.spawn(worker)).collect();
             others.into_iter().fold(worker(), |sum, other| match other.join() {

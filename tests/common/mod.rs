@@ -1,14 +1,10 @@
-//! What the tests over the simulated disk share: dice, values that say what they are, and the model.
+//! What the tests over the simulated disk share, here and in `tools/proof`: dice, values that say what they are, and
+//! backends around a backend.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod forward;
 pub mod hook;
-pub mod life;
-pub mod model;
-mod plan;
-mod weather;
-mod write;
 
 use esker::Config;
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
@@ -81,14 +77,4 @@ pub fn read_value(bytes: &[u8]) -> Option<(u32, u32)> {
     let word = |n: usize| bytes.get(n * 4..n * 4 + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
     let (key, version, len) = (word(0)?, word(1)?, word(2)?);
     (len as usize == bytes.len() && value(key, version, bytes.len()) == bytes).then_some((key, version))
-}
-
-/// How many seeds a test runs: `ESKER_SIM_SEEDS`, or a few.
-pub fn seeds(few: u64) -> std::ops::Range<u64> {
-    let first = env_number("ESKER_SIM_FIRST_SEED").unwrap_or(0);
-    first..first + env_number("ESKER_SIM_SEEDS").unwrap_or(few)
-}
-
-fn env_number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|n| n.parse().ok())
 }

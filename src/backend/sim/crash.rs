@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::Sim;
 use super::chance::Chance;
-use super::inode::Survival;
+use super::inode::{Inode, Survival};
 use super::op::Op;
 use super::world::{Ticket, World};
 
@@ -23,15 +23,18 @@ impl Sim {
     }
 
     /// What pulling the plug does: [`Sim::crash_process`], and of all that was not synced each block and each name
-    /// survives or does not. How much does is drawn first: nothing, all, or each for itself with a drawn probability.
-    /// A block that does not survive may be torn: some of its 512-byte sectors are new.
+    /// survives or does not. How much does is drawn first: nothing, all, what was changed before a drawn moment, or each
+    /// for itself with a drawn probability. A block that does not survive may be torn: some of its 512-byte sectors are new.
     pub fn power_loss(&self) {
         self.with(|world| {
             world.die(0.0);
-            let survival = Survival::draw(&mut world.chance);
+            let mut pending: Vec<u64> = world.names.pending_seqs().collect();
+            pending.extend(world.inodes.values().flat_map(Inode::pending_seqs));
+            let survival = Survival::draw(&mut pending, &mut world.chance);
             world.names.power_loss(survival, &mut world.chance);
+            let stale = if world.plan.stale_bytes { world.recycled.clone() } else { Arc::default() };
             for inode in world.inodes.values_mut() {
-                inode.power_loss(survival, &mut world.chance);
+                inode.power_loss(survival, &stale, &mut world.chance);
             }
             world.collect_garbage();
         });

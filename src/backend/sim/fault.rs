@@ -41,6 +41,14 @@ pub enum DiskError {
     Enospc,
     /// The file system is read-only.
     Erofs,
+    /// The user's share of the disk is used up.
+    Edquot,
+    /// The process has too many files open.
+    Emfile,
+    /// The kernel has no memory.
+    Enomem,
+    /// A signal came first. Nothing was done.
+    Eintr,
 }
 
 impl DiskError {
@@ -50,9 +58,23 @@ impl DiskError {
             (Self::Eio, false) => 5,
             (Self::Enospc, false) => 28,
             (Self::Erofs, false) => 30,
+            (Self::Edquot, false) => {
+                if cfg!(target_vendor = "apple") {
+                    69
+                } else {
+                    122
+                }
+            }
+            (Self::Emfile, false) => 24,
+            (Self::Enomem, false) => 12,
+            (Self::Eintr, false) => 4,
             (Self::Eio, true) => 1117,
             (Self::Enospc, true) => 112,
             (Self::Erofs, true) => 19,
+            (Self::Edquot, true) => 1295,
+            (Self::Emfile, true) => 4,
+            (Self::Enomem, true) => 8,
+            (Self::Eintr, true) => 10004,
         };
         io::Error::from_raw_os_error(code)
     }
@@ -63,21 +85,32 @@ impl DiskError {
 pub enum When {
     /// Only the nth since the plan was set, counted from 1.
     Nth(u64),
+    /// The nth since the plan was set, counted from 1, and all after it.
+    From(u64),
     /// Each, until the plan changes.
     Always,
     /// Each with this probability, 0 to 1.
     Probability(f64),
 }
 
-/// One planned error.
+/// What a rule does to the operation that it strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It fails.
+    Fail(DiskError),
+    /// A read or write does half of what it was asked for, down to a sector of 512 bytes. Others go through.
+    Short,
+}
+
+/// One planned fault.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// The operation that fails.
-    pub op: OpKind,
+    /// The operation that it strikes; `None`: any.
+    pub op: Option<OpKind>,
     /// Which of them.
     pub when: When,
-    /// What it answers.
-    pub error: DiskError,
+    /// What becomes of it.
+    pub effect: Effect,
     /// Only files whose path contains this text; `None`: all.
     pub path_contains: Option<String>,
     seen: u64,
@@ -117,6 +150,9 @@ pub struct FaultPlan {
     pub read_now: ReadNow,
     /// Probability that a write in flight when the process is killed lands only later, under its successor.
     pub late_write: f64,
+    /// After a power loss, what a write made a file longer by, and whose data did not survive, shows bytes of a file that
+    /// was removed, not zeros. Space that was allocated shows zeros, as the calls for it promise.
+    pub stale_bytes: bool,
     /// `sync_data` and `sync_dir` say Ok and do nothing: a canary for tests of durability.
     pub lie_about_sync: bool,
 }
@@ -133,6 +169,7 @@ impl Default for FaultPlan {
             capacity_bytes: None,
             read_now: ReadNow::Serve,
             late_write: 0.0,
+            stale_bytes: false,
             lie_about_sync: false,
         }
     }
@@ -142,21 +179,29 @@ impl FaultPlan {
     /// Adds a planned error on every file.
     #[must_use]
     pub fn fail(mut self, op: OpKind, when: When, error: DiskError) -> Self {
-        self.rules.push(Rule { op, when, error, path_contains: None, seen: 0 });
+        self.rules.push(Rule { op: Some(op), when, effect: Effect::Fail(error), path_contains: None, seen: 0 });
+        self
+    }
+
+    /// Adds a planned fault of operations of any kind, counted together.
+    #[must_use]
+    pub fn strike_any(mut self, when: When, effect: Effect) -> Self {
+        self.rules.push(Rule { op: None, when, effect, path_contains: None, seen: 0 });
         self
     }
 
     /// Adds a planned error on files whose path contains `text`.
     #[must_use]
     pub fn fail_on(mut self, text: &str, op: OpKind, when: When, error: DiskError) -> Self {
-        self.rules.push(Rule { op, when, error, path_contains: Some(text.to_owned()), seen: 0 });
+        let path_contains = Some(text.to_owned());
+        self.rules.push(Rule { op: Some(op), when, effect: Effect::Fail(error), path_contains, seen: 0 });
         self
     }
 
-    /// Whether an operation fails, and how. Every rule that looks at it counts it.
-    pub(super) fn strike(&mut self, op: OpKind, path: &Path, chance: &mut Chance) -> Option<DiskError> {
+    /// Whether an operation is struck, and how. Every rule that looks at it counts it.
+    pub(super) fn strike(&mut self, op: OpKind, path: &Path, chance: &mut Chance) -> Option<Effect> {
         let mut struck = None;
-        for rule in self.rules.iter_mut().filter(|r| r.op == op) {
+        for rule in self.rules.iter_mut().filter(|r| r.op.is_none_or(|its| its == op)) {
             if let Some(text) = &rule.path_contains
                 && !path.to_string_lossy().contains(text.as_str())
             {
@@ -165,11 +210,12 @@ impl FaultPlan {
             rule.seen += 1;
             let strikes = match rule.when {
                 When::Nth(n) => rule.seen == n,
+                When::From(n) => rule.seen >= n,
                 When::Always => true,
                 When::Probability(p) => chance.hits(p),
             };
             if strikes && struck.is_none() {
-                struck = Some(rule.error);
+                struck = Some(rule.effect);
             }
         }
         struck

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::DiskError;
-use super::fault::OpKind;
-use super::inode::{BLOCK, Inode};
+use super::fault::{Effect, OpKind};
+use super::inode::{BLOCK, Inode, SECTOR};
 use super::names::{FileId, Node, tidy};
 use super::op::HandleId;
 use super::world::{Ticket, World, dead};
@@ -50,13 +50,19 @@ impl World {
     pub(super) fn read(&mut self, id: HandleId, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         self.counts.reads += 1;
         let handle = self.handle(id)?.clone();
-        self.check(OpKind::Read, &handle.path)?;
+        let struck = self.strike(OpKind::Read, &handle.path);
+        if let Some(Effect::Fail(error)) = struck {
+            return Err(error.to_io());
+        }
         if i64::try_from(offset).is_err() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut bytes = self.inode(handle.file)?.read(offset, len as u64);
         if bytes.len() > 1 && self.chance.hits(self.plan.short_read) {
             bytes.truncate(1 + self.chance.below(bytes.len() as u64 - 1) as usize);
+        }
+        if struck == Some(Effect::Short) {
+            bytes.truncate(bytes.len().div_ceil(2));
         }
         self.counts.bytes_read += bytes.len() as u64;
         Ok(bytes)
@@ -77,21 +83,25 @@ impl World {
         if offset.saturating_add(len) > MAX_FILE_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        match self.strike(OpKind::Write, &handle.path) {
-            Some(DiskError::Eio) => {
+        let struck = self.strike(OpKind::Write, &handle.path);
+        match struck {
+            Some(Effect::Fail(DiskError::Eio)) => {
                 // A failed write says nothing about its bytes: some blocks may have been written.
                 let blocks = self.chance.below(len / BLOCK + 2);
                 let landed = (blocks * BLOCK).min(len) as usize;
                 self.inode(handle.file)?.write(seq, offset, &bytes[..landed]);
                 return Err(DiskError::Eio.to_io());
             }
-            Some(error) => return Err(error.to_io()),
-            None => {}
+            Some(Effect::Fail(error)) => return Err(error.to_io()),
+            Some(Effect::Short) | None => {}
         }
         let unit = if handle.direct { BLOCK } else { 1 };
         let mut taken = len;
         if len > unit && self.chance.hits(self.plan.short_write) {
             taken = unit * (1 + self.chance.below(len / unit - 1));
+        }
+        if struck == Some(Effect::Short) && taken > SECTOR {
+            taken = (taken / 2).next_multiple_of(SECTOR);
         }
         let old_len = self.inode(handle.file)?.len();
         let room = old_len.saturating_add(self.room_bytes());
@@ -121,11 +131,14 @@ impl World {
         }
         let inode = self.inode(handle.file)?;
         match struck {
-            Some(error) => {
-                inode.lose(ticket);
+            // A signal stops a sync before it begins, so nothing is lost by it.
+            Some(Effect::Fail(error)) => {
+                if error != DiskError::Eintr {
+                    inode.lose(ticket);
+                }
                 Err(error.to_io())
             }
-            None => {
+            Some(Effect::Short) | None => {
                 inode.sync(ticket);
                 Ok(())
             }

@@ -1,44 +1,68 @@
 //! The bytes of one file: what the device has, what is on its way there, what the page cache shows, and its rot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::chance::Chance;
 
 /// What survives a power loss, or does not, as a whole.
 pub(super) const BLOCK: u64 = 4096;
 /// What a torn block is torn at.
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 
 /// How much of what was pending survives a power loss.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Survival {
     Nothing,
     Everything,
+    /// What was changed before this moment; of what was changed at it, a part.
+    Until(u64),
     /// Each block or name for itself: whole with this probability, else gone or torn.
     Scattered(f64),
 }
 
 impl Survival {
-    pub(super) fn draw(chance: &mut Chance) -> Self {
-        match chance.below(8) {
+    /// `pending` are the moments of all changes that are not durable.
+    pub(super) fn draw(pending: &mut [u64], chance: &mut Chance) -> Self {
+        match chance.below(10) {
             0 => Self::Nothing,
             1 => Self::Everything,
-            n => Self::Scattered((n - 1) as f64 / 7.0),
+            2 | 3 => {
+                pending.sort_unstable();
+                pending.get(chance.below(pending.len() as u64) as usize).map_or(Self::Everything, |at| Self::Until(*at))
+            }
+            n => Self::Scattered((n - 3) as f64 / 7.0),
         }
     }
 
-    pub(super) fn keeps(self, chance: &mut Chance) -> bool {
+    /// Whether what was changed at `seq` survives as a whole.
+    pub(super) fn keeps(self, seq: u64, chance: &mut Chance) -> bool {
         match self {
             Self::Nothing => false,
             Self::Everything => true,
+            Self::Until(moment) => seq < moment,
             Self::Scattered(p) => chance.hits(p),
+        }
+    }
+
+    /// Whether what does not survive as a whole may survive in part.
+    fn tears(self, seq: u64) -> bool {
+        match self {
+            Self::Nothing | Self::Everything => false,
+            Self::Until(moment) => seq == moment,
+            Self::Scattered(_) => true,
         }
     }
 }
 
 #[derive(Debug, Clone)]
 enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
+    /// `grows`: into space that nobody had allocated, so that it is no promise that it reads as zeros.
+    Write {
+        offset: u64,
+        bytes: Arc<Vec<u8>>,
+        grows: bool,
+    },
     Len(u64),
 }
 
@@ -51,9 +75,9 @@ struct Pending {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inode {
     /// What the device has.
-    durable: Vec<u8>,
+    durable: Arc<Vec<u8>>,
     /// What reads see.
-    cached: Vec<u8>,
+    cached: Arc<Vec<u8>>,
     /// Changes that are in the page cache but not on the device, oldest first.
     pending: Vec<Pending>,
     /// Damage: a mask per byte offset, laid over what is read. Writing a byte heals it.
@@ -63,7 +87,8 @@ pub(super) struct Inode {
 impl Inode {
     /// A file whose bytes are durable.
     pub(super) fn durable(bytes: Vec<u8>) -> Self {
-        Self { durable: bytes.clone(), cached: bytes, ..Self::default() }
+        let durable = Arc::new(bytes);
+        Self { cached: durable.clone(), durable, ..Self::default() }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -91,17 +116,18 @@ impl Inode {
         if bytes.is_empty() {
             return;
         }
-        put(&mut self.cached, offset, bytes);
         let end = offset + bytes.len() as u64;
+        let grows = end > self.len();
+        put(Arc::make_mut(&mut self.cached), offset, bytes);
         let mut healed = self.rot.split_off(&offset);
         self.rot.append(&mut healed.split_off(&end));
-        self.pending.push(Pending { seq, change: Change::Write { offset, bytes: bytes.to_vec() } });
+        self.pending.push(Pending { seq, change: Change::Write { offset, bytes: Arc::new(bytes.to_vec()), grows } });
     }
 
     /// Makes the file `len` bytes long.
     pub(super) fn set_len(&mut self, seq: u64, len: u64) {
         if len != self.len() {
-            self.cached.resize(len as usize, 0);
+            Arc::make_mut(&mut self.cached).resize(len as usize, 0);
             self.rot.split_off(&len);
             self.pending.push(Pending { seq, change: Change::Len(len) });
         }
@@ -113,7 +139,7 @@ impl Inode {
         self.pending = rest;
         let done: Vec<Pending> = done;
         for pending in done {
-            pending.change.apply(&mut self.durable);
+            pending.change.apply(Arc::make_mut(&mut self.durable));
         }
     }
 
@@ -126,16 +152,34 @@ impl Inode {
     pub(super) fn evict_page_cache(&mut self) {
         self.cached = self.durable.clone();
         for pending in &self.pending {
-            pending.change.clone().apply(&mut self.cached);
+            pending.change.clone().apply(Arc::make_mut(&mut self.cached));
         }
     }
 
-    pub(super) fn power_loss(&mut self, survival: Survival, chance: &mut Chance) {
-        for pending in std::mem::take(&mut self.pending) {
-            match pending.change {
-                Change::Len(_) if !survival.keeps(chance) => {}
-                Change::Write { offset, bytes } => survive(&mut self.durable, offset, &bytes, survival, chance),
-                len @ Change::Len(_) => len.apply(&mut self.durable),
+    /// When what is pending was changed.
+    pub(super) fn pending_seqs(&self) -> impl Iterator<Item = u64> {
+        self.pending.iter().map(|p| p.seq)
+    }
+
+    /// What the device has, to be found again in the blocks that are given to another file.
+    pub(super) fn on_device(&self) -> Arc<Vec<u8>> {
+        self.durable.clone()
+    }
+
+    /// `stale`: what shows where a write made the file longer and its data did not survive.
+    pub(super) fn power_loss(&mut self, survival: Survival, stale: &[u8], chance: &mut Chance) {
+        for Pending { seq, change } in std::mem::take(&mut self.pending) {
+            let durable = Arc::make_mut(&mut self.durable);
+            match change {
+                Change::Write { offset, bytes, grows } => {
+                    // The length may get to the device before the data.
+                    if grows && survival.tears(seq) && chance.below(4) == 0 {
+                        grow(durable, offset + bytes.len() as u64, stale);
+                    }
+                    survive(durable, seq, offset, &bytes, survival, chance);
+                }
+                Change::Len(_) if !survival.keeps(seq, chance) => {}
+                len @ Change::Len(_) => len.apply(durable),
             }
         }
         self.cached = self.durable.clone();
@@ -160,12 +204,13 @@ impl Inode {
     /// Cuts the file, on the device too.
     pub(super) fn truncate(&mut self, len: u64) {
         let end = len as usize;
-        self.cached.truncate(end);
-        self.durable.truncate(end);
+        Arc::make_mut(&mut self.cached).truncate(end);
+        Arc::make_mut(&mut self.durable).truncate(end);
         self.rot.split_off(&len);
         self.pending.retain_mut(|pending| match &mut pending.change {
-            Change::Write { offset, bytes } => {
-                bytes.truncate(len.saturating_sub(*offset).min(bytes.len() as u64) as usize);
+            Change::Write { offset, bytes, .. } => {
+                let left = len.saturating_sub(*offset).min(bytes.len() as u64) as usize;
+                Arc::make_mut(bytes).truncate(left);
                 !bytes.is_empty()
             }
             Change::Len(to) => {
@@ -179,7 +224,7 @@ impl Inode {
 impl Change {
     fn apply(self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Write { offset, bytes: new } => put(bytes, offset, &new),
+            Self::Write { offset, bytes: new, .. } => put(bytes, offset, &new),
             Self::Len(len) => bytes.resize(len as usize, 0),
         }
     }
@@ -194,14 +239,34 @@ fn put(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
     bytes[start..end].copy_from_slice(new);
 }
 
+/// Makes a file longer; what it grows by shows what the blocks held before.
+fn grow(bytes: &mut Vec<u8>, len: u64, stale: &[u8]) {
+    let (old, new) = (bytes.len(), bytes.len().max(len as usize));
+    bytes.resize(new, 0);
+    let until = new.min(stale.len());
+    if old < until {
+        bytes[old..until].copy_from_slice(&stale[old..until]);
+    }
+}
+
 /// Lets each block of a pending write reach the device whole, in some of its sectors, or not.
-fn survive(durable: &mut Vec<u8>, offset: u64, bytes: &[u8], survival: Survival, chance: &mut Chance) {
+fn survive(durable: &mut Vec<u8>, seq: u64, offset: u64, bytes: &[u8], survival: Survival, chance: &mut Chance) {
+    let tears = survival.tears(seq);
+    // A device that writes in order is cut off somewhere; one that does not leaves any of the blocks.
+    let cut = match survival {
+        Survival::Until(_) if tears => offset + chance.below(bytes.len() as u64 / SECTOR + 1) * SECTOR,
+        _ => offset,
+    };
     for (at, block) in pieces(offset, bytes, BLOCK) {
-        if survival.keeps(chance) {
+        if survival.keeps(seq, chance) || at + block.len() as u64 <= cut {
             put(durable, at, block);
-        } else if matches!(survival, Survival::Scattered(_)) && chance.below(2) == 0 {
+            continue;
+        }
+        let is_cut = matches!(survival, Survival::Until(_));
+        if tears && (is_cut || chance.below(2) == 0) {
             for (at, sector) in pieces(at, block, SECTOR) {
-                if chance.below(2) == 0 {
+                let survives = if is_cut { at < cut } else { chance.below(2) == 0 };
+                if survives {
                     put(durable, at, sector);
                 }
             }

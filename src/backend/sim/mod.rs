@@ -10,17 +10,19 @@
 //!   below a directory that was lost is lost. A name that was never durable takes its file with it.
 //! - [`Sim::crash_process`] loses no completed change. [`Sim::power_loss`] keeps of the pending changes of each file any
 //!   subset of blocks (4,096 bytes), torn ones included (any subset of their sectors of 512 bytes), and any subset of
-//!   the pending names; a rename keeps the old name or the new one, never neither. This is more than journals of
-//!   today's file systems allow, and no more than they promise.
+//!   the pending names; or a prefix of all changes in the order in which they were made, the last one torn. A rename
+//!   keeps the old name or the new one, never neither. A file may keep the length that a lost write gave it: there it
+//!   shows zeros, or with [`FaultPlan::stale_bytes`] what a removed file held. Space that was allocated shows zeros. This is more than journals of today's
+//!   file systems allow, and no more than they promise.
 //! - An operation whose future is dropped goes on and lands within a few further operations. One that is in flight at
 //!   a crash has happened or not, a write maybe in part, or late ([`FaultPlan::late_write`]): then it lands under the
 //!   next process, and holds the lock of its file until then.
 //!
 //! # What goes wrong
 //! Set by [`Sim::set_faults`], an overlay over a disk that itself is perfect:
-//! - Planned errors ([`Rule`]): the nth operation of a kind, each, or some, on all files or some, fails with EIO,
-//!   ENOSPC or EROFS. A write that fails with EIO may have written any number of its first blocks.
-//! - A `sync_data` that fails does so as on Linux: once; the writes it was to make durable never reach the device,
+//! - Planned faults ([`Rule`]): the nth operation of a kind or of any, each, or some, on all files or some, fails with
+//!   an error ([`DiskError`]) or is short. A write that fails with EIO may have written any number of its first blocks.
+//! - A `sync_data` that fails (but for EINTR) does so as on Linux: once; the writes it was to make durable never reach the device,
 //!   while reads go on showing them until [`Sim::evict_page_cache`] or the next power loss; the next sync says Ok.
 //! - Short reads and writes; a device that is full (a write that fits in part is short first, then ENOSPC).
 //! - Misdirected writes: reported as done, landed at another block of the same file.
@@ -59,7 +61,7 @@ mod names;
 mod op;
 mod world;
 
-pub use fault::{DiskError, FaultPlan, OpKind, ReadNow, Rule, When};
+pub use fault::{DiskError, Effect, FaultPlan, OpKind, ReadNow, Rule, When};
 
 use file::SimFile;
 use op::{Landed, Op};

@@ -140,7 +140,7 @@ impl Names {
 
     pub(super) fn power_loss(&mut self, survival: Survival, chance: &mut Chance) {
         for pending in std::mem::take(&mut self.pending) {
-            if survival.keeps(chance) {
+            if survival.keeps(pending.seq, chance) {
                 pending.change.apply(&mut self.durable);
             }
         }
@@ -153,6 +153,11 @@ impl Names {
             }
         }
         self.durable = self.live.clone();
+    }
+
+    /// When what is pending was changed.
+    pub(super) fn pending_seqs(&self) -> impl Iterator<Item = u64> {
+        self.pending.iter().map(|p| p.seq)
     }
 
     /// Whether a listing shows the file.

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::task::Waker;
 
+use super::OpCounts;
 use super::chance::Chance;
-use super::fault::{FaultPlan, OpKind, ReadNow};
+use super::fault::{Effect, FaultPlan, OpKind, ReadNow};
 use super::handle::Handle;
 use super::inode::Inode;
 use super::names::{FileId, Names, Node, tidy};
 use super::op::{HandleId, Landed, Op};
-use super::{DiskError, OpCounts};
 use crate::backend::DirEntry;
 
 /// An operation whose future was dropped lands within this many further operations.
@@ -41,6 +42,8 @@ pub(super) struct World {
     pub(super) plan: FaultPlan,
     pub(super) counts: OpCounts,
     pub(super) peak_bytes: u64,
+    /// What the file that was forgotten last had on the device: a new one may be given its blocks.
+    pub(super) recycled: Arc<Vec<u8>>,
     /// Futures that wait for a stall to end.
     pub(super) wakers: Vec<Waker>,
     last_id: u64,
@@ -59,6 +62,7 @@ impl World {
             plan: FaultPlan::default(),
             counts: OpCounts::default(),
             peak_bytes: 0,
+            recycled: Arc::default(),
             wakers: Vec::new(),
             last_id: 0,
         }
@@ -151,8 +155,14 @@ impl World {
 
     /// Forgets files that have no name, will get none, and are not open.
     pub(super) fn collect_garbage(&mut self) {
-        let (names, handles) = (&self.names, &self.handles);
-        self.inodes.retain(|&id, _| handles.values().any(|h| h.file == id) || names.may_name(id));
+        let (names, handles, recycled) = (&self.names, &self.handles, &mut self.recycled);
+        self.inodes.retain(|&id, inode| {
+            let stays = handles.values().any(|h| h.file == id) || names.may_name(id);
+            if !stays && inode.len() > 0 {
+                *recycled = inode.on_device();
+            }
+            stays
+        });
     }
 
     pub(super) fn try_lock(&mut self, id: HandleId) -> io::Result<bool> {
@@ -181,14 +191,18 @@ impl World {
         self.inodes.iter().filter(|(id, _)| counts(id)).map(|(_, inode)| inode.len()).sum()
     }
 
-    pub(super) fn strike(&mut self, op: OpKind, path: &Path) -> Option<DiskError> {
+    pub(super) fn strike(&mut self, op: OpKind, path: &Path) -> Option<Effect> {
         let struck = self.plan.strike(op, path, &mut self.chance);
         self.counts.faults += u64::from(struck.is_some());
         struck
     }
 
+    /// For operations that cannot be short.
     pub(super) fn check(&mut self, op: OpKind, path: &Path) -> io::Result<()> {
-        self.strike(op, path).map_or(Ok(()), |e| Err(e.to_io()))
+        match self.strike(op, path) {
+            Some(Effect::Fail(error)) => Err(error.to_io()),
+            Some(Effect::Short) | None => Ok(()),
+        }
     }
 
     fn land(&mut self, op: Op, ticket: Ticket) -> io::Result<Landed> {

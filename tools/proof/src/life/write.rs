@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use esker::{DiskCache, Durability, SetOptions, SetOutcome};
 
-use super::life::Lives;
 use super::model::{Fate, Level};
-use super::{key, value};
+use super::{Keeps, Lives};
+use crate::common::{key, value};
 
 const SHORT_TTL_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Write {
-    key: u32,
+    pub(super) key: u32,
     pub(super) version: u32,
     len: usize,
     durability: Durability,
@@ -33,7 +33,7 @@ impl Write {
         Fate::Set { version: self.version, expires: self.expires }
     }
 
-    fn level(&self) -> Level {
+    pub(super) fn level(&self) -> Level {
         match self.durability {
             Durability::Buffered => Level::Volatile,
             Durability::Written => Level::Written,
@@ -86,7 +86,7 @@ impl Lives {
             Ok(SetOutcome::Stored { durability }) if durability == write.durability => {
                 self.model.happened(write.key, write.fate(), write.level(), stream);
             }
-            Ok(SetOutcome::Refused { .. }) if !self.plan.is_roomy => {
+            Ok(SetOutcome::Refused { .. }) if self.is_stormy || self.plan.keeps == Keeps::Nothing => {
                 self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
             }
             Err(_) if self.is_stormy => self.model.failed(write.key, write.fate()),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::plan::Keeps;
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
@@ -64,16 +66,18 @@ pub struct Model {
     keys: BTreeMap<u32, Key>,
     order: u64,
     life: u32,
+    /// How the last process ended, if not by itself since.
+    last_death: Option<Death>,
     /// The disk fails reads, so that a miss may be no more than that.
     pub is_stormy: bool,
-    /// A forgotten entry is an error too: there is room for all of them, and no damage.
-    is_roomy: bool,
+    /// What must not be forgotten.
+    keeps: Keeps,
 }
 
 impl Model {
     /// Nothing has happened yet.
-    pub fn new(is_roomy: bool) -> Self {
-        Self { is_roomy, ..Self::default() }
+    pub fn new(keeps: Keeps) -> Self {
+        Self { keeps, ..Self::default() }
     }
 
     /// Notes what happened to a key. `stream` if it has a record in the log.
@@ -107,6 +111,12 @@ impl Model {
         self.keys.values_mut().flat_map(|key| &mut key.events).for_each(|e| e.is_present = false);
     }
 
+    /// A settling failed: of what was not synced, anything may have been lost, and is not told again.
+    pub fn was_told_of_loss(&mut self) {
+        let events = self.keys.values_mut().flat_map(|key| &mut key.events);
+        events.filter(|e| e.level < Level::Synced).for_each(|e| e.is_present = false);
+    }
+
     /// Everything that is there is at least this durable.
     pub fn settled(&mut self, level: Level) {
         let events = self.keys.values_mut().flat_map(|k| &mut k.events);
@@ -117,6 +127,7 @@ impl Model {
 
     /// A process ended: of each key's events since the last durable one, any may be the last that is left.
     pub fn died(&mut self, death: Death) {
+        self.last_death = Some(death);
         let safe = match death {
             Death::Closed => {
                 let events = self.keys.values_mut().flat_map(|k| &mut k.events);
@@ -138,15 +149,26 @@ impl Model {
         }
     }
 
+    /// Whether the last process was closed, and none began since.
+    pub fn was_closed(&self) -> bool {
+        self.last_death == Some(Death::Closed)
+    }
+
+    /// Whether the last process did not end by itself.
+    pub fn has_crashed(&self) -> bool {
+        self.last_death.is_some_and(|death| death != Death::Closed)
+    }
+
     /// Judges what a get answered at `now`.
     pub fn judge(&mut self, key: u32, answer: Option<u32>, now: u64) -> Result<(), String> {
-        let (is_roomy, is_stormy) = (self.is_roomy, self.is_stormy);
+        let is_stormy = self.is_stormy;
+        let keeps = if is_stormy { Keeps::Nothing } else { self.keeps };
         let Some(state) = self.keys.get_mut(&key) else {
             return answer.map_or(Ok(()), |v| Err(format!("key {key}: version {v} of a key that was never set")));
         };
         let Some((from, is_durable)) = state.candidates.take() else {
             let was_missing = state.is_missing;
-            let judged = state.judge_live(key, answer, now, is_roomy);
+            let judged = state.judge_live(key, answer, now, keeps);
             state.is_missing &= was_missing || !is_stormy;
             return judged;
         };
@@ -162,11 +184,12 @@ impl Model {
                 }
                 state.events.truncate(at + 1);
                 state.events[at].is_present = true;
-                state.judge_live(key, answer, now, is_roomy)
+                state.judge_live(key, answer, now, keeps)
             }
             None => {
                 state.is_missing = true;
-                let must_hit = is_roomy && is_durable && from + 1 == state.events.len() && state.is_served(now);
+                let is_kept = state.events.last().is_some_and(|e| e.is_kept(keeps));
+                let must_hit = is_kept && is_durable && from + 1 == state.events.len() && state.is_served(now);
                 if must_hit {
                     Err(format!("key {key}: durable {:?} was forgotten", state.events[from]))
                 } else {
@@ -223,6 +246,14 @@ impl Fate {
 }
 
 impl Event {
+    fn is_kept(&self, keeps: Keeps) -> bool {
+        match keeps {
+            Keeps::Nothing => false,
+            Keeps::Synced => self.level == Level::Synced,
+            Keeps::All => true,
+        }
+    }
+
     fn is_of(&self, stream: u8, life: u32) -> bool {
         self.stream == Some(stream) && self.life == life
     }
@@ -237,7 +268,7 @@ impl Key {
         }
     }
 
-    fn judge_live(&mut self, key: u32, answer: Option<u32>, now: u64, is_roomy: bool) -> Result<(), String> {
+    fn judge_live(&mut self, key: u32, answer: Option<u32>, now: u64, keeps: Keeps) -> Result<(), String> {
         let last = self.events.last().map(|e| e.fate);
         match answer {
             Some(version) => {
@@ -255,7 +286,8 @@ impl Key {
             }
             None => {
                 let was_missing = std::mem::replace(&mut self.is_missing, true);
-                if is_roomy && !was_missing && self.is_served(now) {
+                let is_kept = self.events.last().is_some_and(|e| e.is_kept(keeps));
+                if is_kept && !was_missing && self.is_served(now) {
                     return Err(format!("key {key}: {last:?} was forgotten"));
                 }
                 Ok(())

@@ -1,6 +1,5 @@
 //! The lives of a cache over the simulated disk: random work, a death, a reopen, and the model asked at each step.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,47 +7,67 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{DiskCache, Millis};
+use esker::{Config, DiskCache, Millis};
 
-pub use super::plan::Plan;
+use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
+use crate::crew::Broken;
 
-use super::model::{Death, Fate, Level, Model};
-use super::{Dice, SEGMENT_LEN_BYTES, key, read_value};
+mod birth;
+mod death;
+mod doom;
+mod model;
+mod plan;
+mod tally;
+mod weather;
+mod write;
 
-pub const DIR: &str = "/cache";
+pub use plan::{Keeps, Kind, Plan};
+pub use tally::Tally;
+
+use doom::Doom;
+use model::{Fate, Level, Model};
+
+const DIR: &str = "/cache";
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
 const PATIENCE: Duration = Duration::from_secs(600);
 const START_MS: u64 = 1_700_000_000_000;
 
-pub struct Lives {
-    pub(super) plan: Plan,
-    pub(super) dice: Dice,
-    pub(super) sim: Sim,
-    pub(super) clock: Arc<ManualClock>,
+pub(crate) struct Lives {
+    pub(crate) plan: Plan,
+    pub(crate) dice: Dice,
+    pub(crate) sim: Sim,
+    pub(crate) clock: Arc<ManualClock>,
     /// The latest time that the clock showed: what the cache goes by.
-    pub(super) now: u64,
-    pub(super) model: Model,
-    pub(super) version: u32,
-    pub(super) cache: Option<DiskCache>,
+    pub(crate) now: u64,
+    pub(crate) model: Model,
+    pub(crate) version: u32,
+    pub(crate) cache: Option<DiskCache>,
     /// The disk is having a bad time, so that writes may fail.
-    pub(super) is_stormy: bool,
+    pub(crate) is_stormy: bool,
+    pub(crate) doom: Doom,
+    pub(crate) tally: Tally,
     /// What was done, for whoever reads a failure.
-    pub(super) diary: Vec<String>,
+    pub(crate) diary: Vec<String>,
 }
 
 /// Lives through all of a seed on a runtime of its own, whose time stands still unless all sleep.
-pub fn live(seed: u64, plan: Plan) -> Result<(), String> {
+pub fn live(seed: u64, plan: Plan, tally: &mut Tally) -> Result<Vec<String>, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    let runtime = runtime.map_err(|e| e.to_string())?;
+    let runtime = runtime.map_err(|e| (e.to_string(), String::new()))?;
     runtime.block_on(async {
-        let mut lives = Lives::new(seed, plan).await?;
+        let mut lives = Lives::new(seed, plan).await.map_err(|what| (what, String::new()))?;
         let outcome = lives.all().await;
-        outcome.map_err(|text| format!("seed {seed}: {text}\n{}", lives.diary.join("\n")))
+        lives.end_life();
+        tally.add(&lives.tally);
+        match outcome {
+            Ok(()) => Ok(lives.diary),
+            Err(what) => Err((what, lives.diary.join("\n"))),
+        }
     })
 }
 
 impl Lives {
-    async fn new(seed: u64, plan: Plan) -> Result<Self, String> {
+    pub(crate) async fn new(seed: u64, plan: Plan) -> Result<Self, String> {
         let sim = Sim::new(seed);
         sim.create_dir_all(Path::new(DIR)).await.map_err(|e| e.to_string())?;
         sim.sync_dir(Path::new("/")).await.map_err(|e| e.to_string())?;
@@ -58,15 +77,17 @@ impl Lives {
             sim,
             clock: Arc::new(ManualClock::new(Millis(START_MS))),
             now: START_MS,
-            model: Model::new(plan.is_roomy),
+            model: Model::new(plan.keeps),
             version: 0,
             cache: None,
             is_stormy: false,
+            doom: Doom::default(),
+            tally: Tally::default(),
             diary: Vec::new(),
         })
     }
 
-    pub(super) fn note(&mut self, text: impl Into<String>) {
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.diary.push(text.into());
     }
 
@@ -79,98 +100,70 @@ impl Lives {
                 let step = tokio::time::timeout(PATIENCE, self.step()).await;
                 step.map_err(|_| "a step never ended".to_owned())??;
                 self.check_size()?;
+                if self.dice.one_in(self.plan.steps_a_look) {
+                    self.look().await?;
+                }
             }
             self.die().await?;
         }
         self.be_born().await
     }
 
-    pub(super) fn faults(&mut self) -> FaultPlan {
+    pub(crate) fn faults(&mut self) -> FaultPlan {
         let calm = self.dice.one_in(3);
         FaultPlan {
             max_yields: if calm { 0 } else { self.dice.below(5) as u32 },
             short_read: if calm { 0.0 } else { 0.1 },
             short_write: if calm { 0.0 } else { 0.2 },
-            late_write: if self.plan.is_roomy || calm { 0.0 } else { 0.3 },
+            stale_bytes: self.dice.one_in(2),
+            late_write: if self.plan.keeps != Keeps::Nothing || calm { 0.0 } else { 0.3 },
             read_now: if calm { ReadNow::Serve } else { ReadNow::ServeWithProbability(0.5) },
             lie_about_sync: self.plan.lie_about_sync,
             ..FaultPlan::default()
         }
     }
 
-    fn open(&self) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
+    pub(crate) fn open_on(
+        &self,
+        backend: Arc<dyn Backend>,
+    ) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
         DiskCache::builder(DIR)
+            .config(Config { index_shards: 1, ..Config::default() })
             .capacity_bytes(self.plan.capacity_bytes)
             .segment_len_bytes(SEGMENT_LEN_BYTES)
             .memory_bytes(self.plan.memory_bytes)
-            .backend_with(Arc::new(self.sim.clone()))
+            .backend_with(backend)
             .clock(self.clock.clone())
             .seed([7; 16])
             .open()
     }
 
-    /// Opens the cache, maybe after dying at it, and asks for every key.
-    async fn be_born(&mut self) -> Result<(), String> {
-        let faults = self.faults();
-        self.sim.set_faults(faults);
-        self.set_stormy(false);
-        self.clock.set(Millis(self.now));
-        if self.dice.one_in(5) {
-            let opening = tokio::spawn(self.open());
-            for _ in 0..self.dice.below(60) {
-                tokio::task::yield_now().await;
-            }
-            let death = self.crash();
-            opening.abort();
-            drop(opening.await);
-            self.note(format!("died at the open: {death:?}"));
-            self.model.died(death);
-            self.sim = self.sim.reopen();
-        }
-        let cache = self.open().await.map_err(|e| format!("cannot open: {e}"))?;
-        self.note(format!("{:?}", cache.recovery_report()));
-        self.cache = Some(cache);
-        let before = self.model.clone();
-        self.model.born();
-        let mut answers = BTreeMap::new();
-        for n in self.model.keys() {
-            let answer = self.get(n).await?;
-            answers.insert(n, answer);
-            self.judge(n, answer)?;
-        }
-        if self.plan.is_roomy { self.model.judge_prefix(&before, &answers, self.now) } else { Ok(()) }
-    }
-
-    pub(super) fn set_stormy(&mut self, is_stormy: bool) {
+    pub(crate) fn set_stormy(&mut self, is_stormy: bool) {
         self.is_stormy = is_stormy;
         self.model.is_stormy = is_stormy;
     }
 
-    pub(super) fn cache(&self) -> Result<DiskCache, String> {
+    pub(crate) fn cache(&self) -> Result<DiskCache, String> {
         self.cache.clone().ok_or_else(|| "no cache is open".to_owned())
     }
 
-    pub(super) fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
+    pub(crate) fn judge(&mut self, n: u32, answer: Option<u32>) -> Result<(), String> {
         self.note(format!("get {n}: {answer:?}"));
         self.model.judge(n, answer, self.now)
     }
 
-    pub(super) async fn get(&self, n: u32) -> Result<Option<u32>, String> {
-        let hit = self.cache()?.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
-        hit.map(|hit| match read_value(hit.value()) {
-            Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),
-            other => Err(format!("key {n}: the bytes of {other:?}, metadata {:?}", hit.metadata())),
-        })
-        .transpose()
+    pub(crate) async fn get(&self, n: u32) -> Result<Option<u32>, String> {
+        read(&self.cache()?, n).await
     }
 
-    async fn step(&mut self) -> Result<(), String> {
+    pub(crate) async fn step(&mut self) -> Result<(), String> {
         let n = self.dice.below(u64::from(self.plan.keys)) as u32;
         if self.plan.has_weather && self.dice.one_in(12) {
             return self.weather(n).await;
         }
         let choice = self.dice.below(100);
         self.note(format!("step {choice} on {n}"));
+        self.tally.steps += 1;
         match choice {
             0..50 => self.write(n).await,
             50..72 => {
@@ -229,13 +222,13 @@ impl Lives {
         self.note(format!("settle {level:?}: {done:?}"));
         match done {
             Ok(()) => self.model.settled(level),
-            Err(_) if self.is_stormy => {}
+            Err(_) if self.is_stormy => self.model.was_told_of_loss(),
             failed => return Err(format!("{level:?}: {failed:?}")),
         }
         Ok(())
     }
 
-    async fn delete(&mut self, n: u32) -> Result<(), String> {
+    pub(crate) async fn delete(&mut self, n: u32) -> Result<(), String> {
         let deleted = self.cache()?.delete(key(n)).await;
         self.note(format!("delete {n}: {deleted:?}"));
         match deleted {
@@ -243,61 +236,6 @@ impl Lives {
             Err(_) if self.is_stormy => self.model.happened(n, Fate::Refused, Level::Volatile, None),
             Err(e) => return Err(format!("delete: {e}")),
         }
-        Ok(())
-    }
-
-    fn crash(&mut self) -> Death {
-        if self.dice.one_in(2) {
-            self.sim.crash_process();
-            Death::Killed
-        } else {
-            self.sim.power_loss();
-            Death::PowerLoss
-        }
-    }
-
-    /// Ends the life: closed, or killed in the middle of something.
-    async fn die(&mut self) -> Result<(), String> {
-        let Some(cache) = self.cache.take() else { return Ok(()) };
-        if self.dice.one_in(5) {
-            let closed = cache.close().await;
-            self.note(format!("closed: {closed:?}"));
-            match closed {
-                Ok(()) => self.model.died(Death::Closed),
-                Err(_) if self.is_stormy => self.model.died(Death::Killed),
-                Err(e) => return Err(format!("close: {e}")),
-            }
-        } else {
-            let n = self.dice.below(u64::from(self.plan.keys)) as u32;
-            let (write, what) = (self.plan_write(n), self.dice.below(6));
-            let working = cache.clone();
-            let task = tokio::spawn(async move {
-                match what {
-                    0 => drop(working.clear().await),
-                    1 => drop(working.delete(key(n)).await),
-                    2 => drop(working.close().await),
-                    _ => drop(write.run(&working).await),
-                }
-            });
-            for _ in 0..self.dice.below(24) {
-                tokio::task::yield_now().await;
-            }
-            let death = self.crash();
-            task.abort();
-            drop(task.await);
-            self.note(format!("{death:?} at {what} of {write:?}"));
-            match what {
-                0 => self.model.cleared(Level::Volatile),
-                1 => self.model.happened(n, Fate::Gone, Level::Volatile, None),
-                2 => {}
-                _ => self.model.happened(n, write.fate(), Level::Volatile, Some(write.stream())),
-            }
-            self.model.died(death);
-        }
-        drop(cache);
-        self.sim = self.sim.reopen();
-        // What is left of the dead process finds its disk gone.
-        tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(())
     }
 
@@ -309,4 +247,14 @@ impl Lives {
         }
         Ok(())
     }
+}
+
+/// The version that a cache has of a key, if it has any.
+pub(crate) async fn read(cache: &DiskCache, n: u32) -> Result<Option<u32>, String> {
+    let hit = cache.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
+    hit.map(|hit| match read_value(hit.value()) {
+        Some((k, version)) if k == n && hit.metadata()[..] == version.to_le_bytes() => Ok(version),
+        other => Err(format!("key {n}: the bytes of {other:?}, metadata {:?}", hit.metadata())),
+    })
+    .transpose()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::{Durability, SetOptions, SetOutcome};
 
-use super::life::Lives;
+use super::Lives;
 
 impl Lives {
     /// Changes the weather.
@@ -38,11 +38,13 @@ impl Lives {
     }
 
     /// Within a few seconds of good weather the cache takes writes again, and keeps them.
-    async fn recovers(&mut self) -> Result<(), String> {
+    pub(crate) async fn recovers(&mut self) -> Result<(), String> {
         // What is under way may fail still.
         tokio::time::sleep(Duration::from_secs(5)).await;
         let cache = self.cache()?;
-        cache.flush().await.ok();
+        if cache.flush().await.is_err() {
+            self.model.was_told_of_loss();
+        }
         let options = SetOptions::new().durability(Durability::Synced);
         let outcome = cache.set_with("weather", "good", options).await;
         if !matches!(outcome, Ok(SetOutcome::Stored { .. })) {
@@ -53,7 +55,6 @@ impl Lives {
             other => return Err(format!("the cache did not recover: {other:?}")),
         }
         self.set_stormy(false);
-
         Ok(())
     }
 }

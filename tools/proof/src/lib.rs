@@ -1,0 +1,14 @@
+//! The proof of Esker's promises. Each row of the scoreboard is a harness with a figure and a target; whatever fails
+//! says how it is repeated. Each has a canary, a planted fault that it must catch: a harness that never failed is no
+//! evidence.
+
+// Dice, self-describing values and wrapping backends have one copy, which the library's own tests use too.
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+pub mod crew;
+pub mod life;
+pub mod panics;
+pub mod row;
+pub mod rows;
+pub mod scoreboard;
+pub mod watched;

@@ -1,0 +1,74 @@
+//! What was tried, counted: a campaign that never evicted anything proves little about eviction.
+
+use esker::{DiskCache, RecoveryReport};
+
+/// The counts.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Crashes followed by a recovery whose every key was judged.
+    pub points: u64,
+    /// Of these, power losses.
+    pub power_losses: u64,
+    /// Of these, those whose first recovery was crashed too.
+    pub second_crashes: u64,
+    /// Keys judged after them.
+    pub judged: u64,
+    /// Of these, hits.
+    pub hits: u64,
+    /// Steps of lives.
+    pub steps: u64,
+    /// Reopens after a clean close.
+    pub reopens: u64,
+    /// Segments evicted.
+    pub evicted: u64,
+    /// Entries reinserted.
+    pub reinserted: u64,
+    /// Segments that recovery walked, for want of a footer.
+    pub scanned: u64,
+}
+
+impl Tally {
+    /// All counts with their names.
+    pub fn named(&self) -> Vec<(String, u64)> {
+        [
+            ("crash points", self.points),
+            ("power losses", self.power_losses),
+            ("second crashes", self.second_crashes),
+            ("keys judged", self.judged),
+            ("hits", self.hits),
+            ("steps", self.steps),
+            ("reopens", self.reopens),
+            ("segments evicted", self.evicted),
+            ("entries reinserted", self.reinserted),
+            ("segments scanned", self.scanned),
+        ]
+        .map(|(name, count)| (name.to_owned(), count))
+        .to_vec()
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.points += other.points;
+        self.power_losses += other.power_losses;
+        self.second_crashes += other.second_crashes;
+        self.judged += other.judged;
+        self.hits += other.hits;
+        self.steps += other.steps;
+        self.reopens += other.reopens;
+        self.evicted += other.evicted;
+        self.reinserted += other.reinserted;
+        self.scanned += other.scanned;
+    }
+
+    /// A cache's life is over.
+    pub fn lived(&mut self, cache: &DiskCache) {
+        let counts = cache.stats().counts;
+        self.evicted += counts.segments_evicted;
+        self.reinserted += counts.entries_reinserted;
+    }
+
+    /// A cache was recovered.
+    pub fn recovered(&mut self, report: &RecoveryReport) {
+        self.scanned += report.segments_scanned;
+    }
+}
