@@ -71,60 +71,72 @@ async fn joined(r: &Recovery, tasks: &mut JoinSet<Result<Examined>>) -> Result<O
     }
 }
 
-/// Looks at one file.
+/// Looks at one file. Unless its footer says that it is finished, whoever wrote it may be dead, and its writes still land
+/// (trap 7): in a file that looks free too, where the first of them, which holds the header, is on its way. Then it is
+/// looked at once more under its lock.
 async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
-    let (backend, manifest) = (&*r.backend, &r.manifest);
     let path = r.segments.path(slot);
-    let failed = |e| Error::io("read", &path)(e);
-    let file = backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
-    let is_whole = file.len().await.map_err(failed)? == manifest.segment_len_bytes;
-    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await.map_err(failed)?;
+    let mut file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
+    let mut is_locked = false;
+    loop {
+        if let Some(one) = look(&r, slot, file, is_locked).await.map_err(|e| Error::io("read", &path)(e))? {
+            return Ok(one);
+        }
+        file = lock_writable(&*r.backend, &path, r.lock_wait).await?;
+        is_locked = true;
+    }
+}
+
+/// What a file holds; `None` if it must be locked first to tell.
+async fn look(r: &Recovery, slot: u16, file: Arc<dyn DiskFile>, is_locked: bool) -> io::Result<Option<Examined>> {
+    let manifest = &r.manifest;
+    let is_whole = file.len().await? == manifest.segment_len_bytes;
+    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await?;
     let report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
     let state = State::Free { id: None, is_whole };
     let mut one = Examined { slot, file, state, report, doubt: None };
     let header = match SegmentHeader::decode(&head) {
         Ok(header) => header,
-        Err(defect) => match scan::lost_header(&*one.file, manifest).await.map_err(failed)? {
+        Err(defect) => match scan::lost_header(&*one.file, manifest).await? {
             Some(header) => {
                 one.report.note(format!("{}: {defect}; its footer is there", segment_name(slot)));
                 header
             }
-            None if head.iter().all(|&b| b == 0) => return Ok(one),
+            None if !is_locked => return Ok(None),
+            None if head.iter().all(|&b| b == 0) => return Ok(Some(one)),
             None => {
                 one.report
                     .note(format!("{}: {defect}; its records, and what is older, are dropped", segment_name(slot)));
                 one.report.dropped_damaged += 1;
-                let (file, state) = (lock_writable(backend, &path, r.lock_wait).await?, State::Lost { is_whole });
-                return Ok(Examined { file, state, doubt: Some(Doubt::Anywhere), ..one });
+                return Ok(Some(Examined { state: State::Lost { is_whole }, doubt: Some(Doubt::Anywhere), ..one }));
             }
         },
     };
     if header.directory_id != manifest.directory_id {
         let note = format!("{} belongs to another directory; it is left alone", segment_name(slot));
-        return Ok(Examined { state: State::Foreign(note), ..one });
+        return Ok(Some(Examined { state: State::Foreign(note), ..one }));
     }
     if header.stream == FREE_STREAM {
-        return Ok(Examined { state: State::Free { id: Some(header.id), is_whole }, ..one });
+        let state = State::Free { id: Some(header.id), is_whole };
+        return Ok(is_locked.then_some(Examined { state, ..one }));
     }
-    match scan::read_footer(&*one.file, header.id, manifest.segment_len_bytes).await.map_err(failed)? {
+    match scan::read_footer(&*one.file, header.id, manifest.segment_len_bytes).await? {
         Ok(footer) => {
             one.report.segments_by_footer += 1;
             one.report.bytes_read += footer.bytes_read;
             one.report.records += u64::from(footer.trailer.rows);
-            let (batch, summary) = gather(&r, slot, footer.rows());
+            let (batch, summary) = gather(r, slot, footer.rows());
             let (id, stream, newest) = (header.id, header.stream, footer.trailer.newest);
             one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed: None });
-            Ok(one)
         }
+        Err(_) if !is_locked => return Ok(None),
         Err(defect) => {
-            // Whoever wrote it may be dead, and its writes still land (trap 7).
-            one.file = lock_writable(backend, &path, r.lock_wait).await?;
             let resync = matches!(defect, FooterDefect::Crc | FooterDefect::Bounds);
             one.state = State::Free { id: Some(header.id), is_whole };
-            walk(&r, &mut one, &header, resync).await.map_err(failed)?;
-            Ok(one)
+            walk(r, &mut one, &header, resync).await?;
         }
     }
+    Ok(Some(one))
 }
 
 /// Walks the records of a segment that has no footer.

@@ -1,6 +1,7 @@
 //! Traps 7 and 8, over real files: the lock of each writable segment, and files that shrink under the reader.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,36 @@ async fn trap_07_open_goes_on_when_the_lock_is_released() {
     assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(15), "{waited:?}");
     release.await.unwrap();
     assert_eq!(get(&cache, "k").await.as_deref(), Some("v"));
+}
+
+/// P2. A file that looks free may be the one whose first write is still on its way: what it holds is there when open
+/// returns, or never. Else it comes back at the next open, over what was written meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_07_open_waits_for_the_first_write_to_a_file_that_looks_free() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(left_behind(dir.path()).await);
+    let cache = builder(dir.path(), 1000).open().await.unwrap();
+    put(&cache, "k", "newer").await;
+    drop(cache);
+    let path = dir.path().join("seg-0001.esk");
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    while file.try_lock().is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // As the disk was before the write: there is the file, and nothing in it.
+    let written = std::fs::read(&path).unwrap();
+    file.write_all_at(&vec![0; written.len()], 0).unwrap();
+    let landing = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        file.write_all_at(&written, 0).unwrap();
+    });
+    let cache = builder(dir.path(), 20_000).open().await.expect("waited for the lock");
+    let shown = get(&cache, "k").await;
+    landing.await.unwrap();
+    cache.close().await.unwrap();
+    let cache = builder(dir.path(), 1000).open().await.unwrap();
+    assert_eq!(get(&cache, "k").await, shown, "a dead writer's write appeared after open had returned");
+    assert_eq!(shown.as_deref(), Some("newer"));
 }
 
 /// P1. A segment file that is truncated while the cache runs costs its entries: misses, no signal, no panic.

@@ -3,6 +3,8 @@
 //! evidence.
 
 // Dice, self-describing values and wrapping backends have one copy, which the library's own tests use too.
+pub mod backends;
+pub mod child;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 pub mod crew;
@@ -12,3 +14,4 @@ pub mod row;
 pub mod rows;
 pub mod scoreboard;
 pub mod watched;
+pub mod writer;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use esker_proof::scoreboard;
+use esker_proof::{scoreboard, writer};
 
 /// Proves the promises of the Esker cache, or shows where they fail.
 #[derive(Parser)]
@@ -17,11 +17,17 @@ struct Cli {
 enum Command {
     /// Run rows of the scoreboard; exit code 1 if one fails.
     Scoreboard(scoreboard::Args),
+    /// The process that is killed; its errand comes in on standard input.
+    #[command(name = writer::COMMAND, hide = true)]
+    Writer,
 }
 
 fn main() -> ExitCode {
-    let Command::Scoreboard(args) = Cli::parse().command;
-    match scoreboard::main(&args) {
+    let done = match Cli::parse().command {
+        Command::Scoreboard(args) => scoreboard::main(&args),
+        Command::Writer => writer::main(),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("esker-proof: {error:#}");
