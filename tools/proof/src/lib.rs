@@ -6,8 +6,13 @@
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 pub mod crew;
+pub mod ledger;
+pub mod load;
+#[cfg(target_os = "linux")]
+pub mod machine;
 pub mod panics;
 pub mod row;
 pub mod rows;
 pub mod scoreboard;
+pub mod steered;
 pub mod watched;
