@@ -58,6 +58,11 @@ impl Ledger {
         all.filter(|event| matches!(event.ending, Ending::Durable(_))).count() as u64
     }
 
+    /// Whether anything failed or was refused.
+    pub fn has_failed(&self) -> bool {
+        self.keys.iter().flatten().any(|event| event.ending == Ending::Failed)
+    }
+
     /// A key is about to be set: the version.
     pub fn begin_set(&mut self, key: u32) -> u32 {
         self.version += 1;

@@ -55,7 +55,15 @@ impl FileSystem {
     /// # Errors
     /// It cannot be made.
     pub fn make(self, image: &Path) -> Result<()> {
-        File::create(image)?.set_len(self.image_len_bytes())?;
+        self.make_at_least(image, 0)
+    }
+
+    /// Makes an empty one in a new sparse file of at least this length.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_at_least(self, image: &Path, len_bytes: u64) -> Result<()> {
+        File::create(image)?.set_len(self.image_len_bytes().max(len_bytes))?;
         // Nothing is left for the kernel to do in the background, and nothing is discarded.
         let options: &[&str] = match self {
             Self::Ext4 => &["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],

@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 pub mod blocks;
 pub mod crashes;
+#[cfg(target_os = "linux")]
+pub mod cuts;
 
 use crate::row::Row;
 
@@ -12,5 +14,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(crashes::Crashes),
         #[cfg(target_os = "linux")]
         Box::new(blocks::Blocks),
+        #[cfg(target_os = "linux")]
+        Box::new(cuts::Cuts),
     ]
 }
