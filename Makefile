@@ -5,7 +5,7 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 COMPOSE_FILE_RUN = cd docker && $(COMPOSE) -p esker -f docker-compose.test.yml
 COMPOSE_RUN = $(COMPOSE_FILE_RUN) run --rm
 
-.PHONY: help ci test test-linux test-no-ring test-all bench bench-linux build-linux image-base image clean-linux
+.PHONY: help ci test proof test-linux test-no-ring test-all bench bench-linux build-linux image-base image clean-linux
 
 help:
 	@echo "make ci            everything that must hold: format, lints, tests, docs, examples, a replay (.ci/run)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-linux    the tests, in a Linux container (image-base first, or BASE_IMAGE=rust:1.95-bookworm)"
 	@echo "make test-no-ring  the fallback tests, in a container whose seccomp profile refuses io_uring"
 	@echo "make test-all      all of these"
+	@echo "make proof         the whole scoreboard (hours; root for the rows on real file systems)"
 	@echo "make bench         the benchmarks, here"
 	@echo "make bench-linux   the benchmarks, in a Linux container"
 	@echo "make build-linux   a release build, in a Linux container"
@@ -24,6 +25,9 @@ ci:
 
 test:
 	cargo test --workspace
+
+proof:
+	cargo run --release -p esker-proof -- scoreboard --slice full
 
 image-base:
 	docker/base.sh
