@@ -5,6 +5,8 @@ pub mod blocks;
 pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
+#[cfg(target_os = "linux")]
+pub mod syncs;
 
 use crate::row::Row;
 
@@ -16,5 +18,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(blocks::Blocks),
         #[cfg(target_os = "linux")]
         Box::new(cuts::Cuts),
+        #[cfg(target_os = "linux")]
+        Box::new(syncs::Syncs),
     ]
 }
