@@ -6,6 +6,8 @@ pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
 pub mod kill;
+#[cfg(target_os = "linux")]
+pub mod syncs;
 
 use crate::row::Row;
 
@@ -18,5 +20,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(cuts::Cuts),
         Box::new(kill::Kill),
+        #[cfg(target_os = "linux")]
+        Box::new(syncs::Syncs),
     ]
 }

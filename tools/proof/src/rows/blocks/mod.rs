@@ -118,7 +118,7 @@ fn kind(seed: u64, n: u64, amount: Amount) -> Kind {
     let all = (amount.ext4_points + amount.xfs_points) / amount.xfs_points;
     debug_assert!(all <= ONE_IN_XFS, "xfs has its share");
     let file_system = if n % all == all - 1 { FileSystem::Xfs } else { FileSystem::Ext4 };
-    let backend = if (n + n / all) % 2 == 0 { BackendKind::Uring } else { BackendKind::TokioFs };
+    let backend = if (n + n / all).is_multiple_of(2) { BackendKind::Uring } else { BackendKind::TokioFs };
     Kind { file_system, backend, seed: seed + n }
 }
 

@@ -31,7 +31,12 @@ const LONGEST_OPENING_US: u64 = 3_000;
 /// More than are done until then.
 const DEEDS: u64 = 1 << 20;
 
-/// The store. Moments of its ledger do not matter: each cut comes after all that was acknowledged.
+/// Moments of the ledger: what is acknowledged after the power went is worth nothing. To shut a file system down takes it
+/// a while, in which a sync may say Ok that will not be kept; with the power gone, nobody would have heard it.
+const POWERED: u64 = 1;
+const CUT: u64 = 2;
+
+/// The store.
 pub struct Store {
     kind: Kind,
     scratch: TempDir,
@@ -40,9 +45,10 @@ pub struct Store {
     dice: Dice,
     is_canary: bool,
     has_evicted: bool,
+    story: String,
 }
 
-/// What a life did.
+/// How the store is opened in a life.
 struct Life {
     mounted: PathBuf,
     config: Config,
@@ -63,13 +69,12 @@ impl Life {
     /// The power goes, after a while.
     async fn cut_after(&self, wait: Duration, phase: &AtomicU64) -> Result<(), String> {
         tokio::time::sleep(wait).await;
-        phase.store(1, Ordering::SeqCst);
+        phase.store(CUT, Ordering::SeqCst);
         let mounted = self.mounted.clone();
         // Without a flag, the journal is not written.
         let shut =
             move || machine::run("xfs_io", ["-x".as_ref(), "-c".as_ref(), "shutdown".as_ref(), mounted.as_os_str()]);
         let ended = tokio::task::spawn_blocking(shut).await.map_err(|e| e.to_string())?;
-        phase.store(2, Ordering::SeqCst);
         ended.map(drop).map_err(|e| format!("the file system is not shut down: {e:#}"))
     }
 }
@@ -90,6 +95,7 @@ impl Store {
             dice: Dice::new(kind.seed),
             is_canary: order.canary,
             has_evicted: kind.is_tight,
+            story: String::new(),
         })
     }
 
@@ -113,7 +119,10 @@ impl Store {
             mount.unmount()?;
             if let Err(what) = lived {
                 let Life { backend, config, .. } = life;
-                return Ok(Err(format!("after cut {n} ({backend}, direct_io {}): {what}", config.direct_io)));
+                return Ok(Err(format!(
+                    "after cut {n} ({backend}, direct_io {}): {what} [{}]",
+                    config.direct_io, self.story
+                )));
             }
             match self.kind.file_system {
                 _ if n == cuts => {}
@@ -128,8 +137,9 @@ impl Store {
     async fn live(&mut self, life: &Life, is_cut: bool, tally: &mut Tally) -> Result<(), String> {
         if is_cut && self.dice.one_in(6) {
             tally.opening += 1;
+            self.story += " opening";
             let wait = Duration::from_micros(self.dice.below(LONGEST_OPENING_US));
-            let unwatched = AtomicU64::new(0);
+            let unwatched = AtomicU64::new(POWERED);
             // It opens or fails: what matters is how it opens the next time.
             let (cut, _opened) = tokio::join!(life.cut_after(wait, &unwatched), life.open());
             return cut;
@@ -145,7 +155,7 @@ impl Store {
     async fn judge(&self, cache: &DiskCache, tally: &mut Tally) -> Result<(), String> {
         let ledger = load::open(&self.ledger).clone();
         let report = cache.recovery_report();
-        let answers = load::judge(cache, &ledger, u64::MAX, self.has_evicted).await;
+        let answers = load::judge(cache, &ledger, POWERED, self.has_evicted).await;
         let answers = answers.map_err(|what| format!("{what}; recovery: {report:?}"))?;
         tally.judged += answers.len() as u64;
         tally.hits += answers.iter().flatten().count() as u64;
@@ -157,7 +167,7 @@ impl Store {
     }
 
     async fn work(&mut self, life: &Life, cache: DiskCache, tally: &mut Tally) -> Result<(), String> {
-        let phase = Arc::new(AtomicU64::new(0));
+        let phase = Arc::new(AtomicU64::new(POWERED));
         let is_cutting = phase.clone();
         let load = Load {
             cache,
@@ -174,6 +184,7 @@ impl Store {
             Ok::<_, String>(())
         };
         let is_clearing = self.dice.one_in(8);
+        self.story += if is_clearing { " clearing" } else { " working" };
         let mut dice = Dice::new(self.dice.next());
         let deeds = async {
             if is_clearing {
