@@ -9,6 +9,7 @@ pub mod child;
 mod common;
 pub mod crew;
 pub mod ledger;
+mod liar;
 pub mod life;
 pub mod load;
 #[cfg(target_os = "linux")]

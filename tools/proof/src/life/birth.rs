@@ -45,7 +45,7 @@ impl Lives {
     }
 
     /// Asks a cache that was just opened for every key.
-    async fn ask(&mut self, cache: &DiskCache, model: &mut Model) -> Result<(), String> {
+    pub(crate) async fn ask(&mut self, cache: &DiskCache, model: &mut Model) -> Result<(), String> {
         self.tally.recovered(&cache.recovery_report());
         let before = (self.plan.keeps == Keeps::All).then(|| model.clone());
         model.born();

@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
+pub mod failures;
 pub mod kill;
 #[cfg(target_os = "linux")]
 pub mod syncs;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(cuts::Cuts),
         Box::new(kill::Kill),
+        Box::new(failures::Failures),
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
     ]
