@@ -8,6 +8,8 @@ pub mod child;
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 pub mod crew;
+pub mod machine;
+pub mod mount;
 pub mod panics;
 pub mod row;
 pub mod rows;
