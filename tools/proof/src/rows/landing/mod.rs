@@ -65,7 +65,7 @@ impl Row for Landing {
             all.kills, all.waited, haul.failed
         );
         // A kill with nothing in flight shows nothing.
-        let is_reached = all.kills >= cases && all.waited * 2 > all.kills;
+        let is_reached = all.kills >= cases && all.waited * 2 >= all.kills;
         Ok(Outcome::judged(figure, all.named(), haul.failures, is_reached))
     }
 }

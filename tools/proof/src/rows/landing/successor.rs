@@ -27,7 +27,7 @@ use crate::writer::{self, Errand};
 const LEAST_WORK_MS: u64 = 200;
 const MOST_WORK_MS: u64 = 1_200;
 /// Who opens slower than this has waited for a dead writer.
-const WAITED: Duration = Duration::from_millis(100);
+const WAITED: Duration = Duration::from_millis(30);
 /// More than all that can be in flight takes to land: the write buffer, at the disk's rate.
 const LANDING: Duration = Duration::from_millis(1_000 * (WRITE_BUFFER_BYTES + (1 << 20)) / WRITE_BYTES_A_SECOND);
 const WRITE_BUFFER_BYTES: u64 = 6 << 20;
@@ -87,7 +87,7 @@ fn errand(order: &Order, number: u64, throttle: &Throttle) -> Errand {
         script: Script {
             seed: order.seed.wrapping_mul(1_000_003) ^ number,
             keys: 16,
-            batch: 4,
+            batch: 16,
             min_value_bytes: 16_000,
             max_value_bytes: 100_000,
             deletes_one_in: 1 << 40,
