@@ -246,6 +246,29 @@ async fn a_disk_that_fills_up_is_lived_with() {
     recovers(&cache).await;
 }
 
+/// The disk has room again while the cache is written to all the time: it grows again without a rest, up to the three
+/// segments that eviction keeps available.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_cache_grows_again_once_a_full_disk_has_room() {
+    let sim = Sim::new(18);
+    let cache = builder(&sim).open().await.unwrap();
+    let room = sim.used_bytes() + 5 * SEGMENT_LEN_BYTES + SEGMENT_LEN_BYTES / 2;
+    sim.set_faults(FaultPlan { capacity_bytes: Some(room), ..FaultPlan::default() });
+    for n in 0..100u32 {
+        cache.set(n.to_le_bytes(), vec![n as u8; 9000]).await.unwrap();
+    }
+    assert!(cache.stats().segments <= 5, "the disk was not full");
+    sim.clear_faults();
+    let began = std::time::Instant::now();
+    let mut n = 0u32;
+    while cache.stats().segments < 6 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it stays at {} segments", cache.stats().segments);
+        cache.set(n.to_le_bytes(), vec![n as u8; 9000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        n += 1;
+    }
+}
+
 /// A disk on which every operation of a kind fails: writes are refused or fail, reads go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_at_run_time_is_lived_with() {

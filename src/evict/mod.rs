@@ -23,7 +23,7 @@ use crate::log::{Appended, Entry, Log, Order, lock_soon};
 use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
-use crate::types::{BLOCK_BYTES, Durability, RecordKind, SegmentId};
+use crate::types::{BLOCK_BYTES, Digest, Durability, RecordKind, SegmentId, Sequence};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -160,26 +160,41 @@ impl Evictor {
 
     /// Of segments that are to be freed though markers are owed: those that hold no record that keeps an older one dead
     /// as long as its marker is not written. Where there is none, and no room is left even for markers, only freeing
-    /// makes some: then the one with the oldest record.
+    /// makes some: for the one with the oldest record, the manifest then says that all is cleared up to the newest of its
+    /// records that needs a marker. At the next open that forgets more than eviction would, but no old version comes back.
     async fn harmless(&self, mut victims: Vec<(Arc<Segment>, Reason)>) -> Vec<(Arc<Segment>, Reason)> {
         let owed = self.log.owed();
-        let mut harmless = Vec::new();
-        for (victim, reason) in &victims {
-            let needed =
-                |row: &Row| owed.contains(&row.digest) && self.may_be_covered(victim.id, row, victim.horizon());
-            let is_harmless = victim.summary().is_void
-                || !lost_rows(victim).iter().any(needed)
-                    && self.rows(victim).await.is_ok_and(|rows| !rows.iter().any(needed));
-            if is_harmless {
-                harmless.push((victim.clone(), *reason));
+        let (mut harmless, mut needed) = (Vec::new(), Vec::new());
+        victims.sort_by_key(|(victim, _)| victim.summary().min_sequence);
+        for (victim, reason) in victims {
+            match self.newest_needed(&victim, &owed).await {
+                Some(Sequence(0)) => harmless.push((victim, reason)),
+                Some(newest) => needed.push((victim, reason, newest)),
+                None => {}
             }
         }
         if !harmless.is_empty() || !self.has_no_room_to_pay() || self.candidates().iter().any(|c| c.is_void) {
             return harmless;
         }
-        victims.sort_by_key(|(victim, _)| victim.summary().min_sequence);
-        victims.truncate(1);
-        victims
+        if let Some((victim, reason, newest)) = needed.into_iter().next()
+            && self.log.clear_up_to(newest).await
+        {
+            harmless.push((victim, reason));
+        }
+        harmless
+    }
+
+    /// The sequence of the newest record in a segment that keeps an older one dead as long as a marker is owed; 0 if there
+    /// is none. `None` if its records cannot be read.
+    async fn newest_needed(&self, victim: &Segment, owed: &HashSet<Digest>) -> Option<Sequence> {
+        if victim.summary().is_void {
+            return Some(Sequence(0));
+        }
+        let is_needed =
+            |row: &&Row| owed.contains(&row.digest) && self.may_be_covered(victim.id, row, victim.horizon());
+        let (lost, rows) = (lost_rows(victim), self.rows(victim).await.ok()?);
+        let needed = lost.iter().chain(&rows).filter(is_needed).map(|row| row.sequence).max();
+        Some(needed.unwrap_or(Sequence(0)))
     }
 
     /// The victim's rows: from memory where the disk failed, else from its footer, else by a walk.

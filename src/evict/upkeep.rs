@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Evictor, policy};
 use crate::error::{Error, Result};
 
@@ -27,15 +29,18 @@ impl Evictor {
     /// Runs until the log stops.
     pub async fn run(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
+        let mut hoped = Instant::now();
         while !self.log.is_stopping() {
+            // However busy it is: a cache under load would never grow again.
+            if hoped.elapsed() >= TICK {
+                self.hope_again();
+                hoped = Instant::now();
+            }
             match self.keep_up().await {
                 Ok(Round::Freed) => pause = FIRST_PAUSE,
                 Ok(Round::Stuck) => {
                     // Whoever asks: not at once again.
                     tokio::time::sleep(pause).await;
-                    if pause == TICK {
-                        self.hope_again();
-                    }
                     pause = TICK.min(2 * pause);
                 }
                 Ok(Round::Idle) => {
@@ -66,9 +71,7 @@ impl Evictor {
             || !self.unreadable.lock().is_empty()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
-            if tokio::time::timeout(TICK, woken).await.is_err() {
-                self.hope_again();
-            }
+            let _ = tokio::time::timeout(TICK, woken).await;
         } else {
             woken.await;
         }

@@ -33,10 +33,11 @@ impl Log {
         let log = self.stream(ticket.stream);
         loop {
             let progress = log.progress.notified();
+            // First how far it is, then whether it was lost: giving a segment up marks it lost, then done.
+            let done = if want == WANT_SYNCED { ticket.segment.synced() } else { ticket.segment.written() };
             if ticket.segment.is_lost(ticket.end) {
                 return Err(Error::WriteFailed);
             }
-            let done = if want == WANT_SYNCED { ticket.segment.synced() } else { ticket.segment.written() };
             if done >= ticket.end {
                 return Ok(());
             }

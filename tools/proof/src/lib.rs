@@ -14,10 +14,12 @@ pub mod life;
 pub mod load;
 #[cfg(target_os = "linux")]
 pub mod machine;
+pub mod mount;
 pub mod panics;
 pub mod row;
 pub mod rows;
 pub mod scoreboard;
 pub mod steered;
+pub mod usage;
 pub mod watched;
 pub mod writer;

@@ -2,11 +2,15 @@
 
 #[cfg(target_os = "linux")]
 pub mod blocks;
+pub mod concurrency;
 pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
 pub mod failures;
+pub mod full;
 pub mod kill;
+pub mod landing;
+pub mod soak;
 #[cfg(target_os = "linux")]
 pub mod syncs;
 
@@ -21,8 +25,12 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(cuts::Cuts),
         Box::new(kill::Kill),
+        Box::new(landing::Landing),
         Box::new(failures::Failures),
+        Box::new(full::Full),
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
+        Box::new(concurrency::Concurrency),
+        Box::new(soak::Soak),
     ]
 }

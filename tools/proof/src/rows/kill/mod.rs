@@ -14,7 +14,7 @@ use crate::backends;
 use crate::crew;
 use crate::row::{Order, Outcome, Row, Slice};
 
-pub use chain::Tally;
+pub use chain::{Tally, answers};
 
 /// Kills of a chain.
 const KILLS_A_CHAIN: u64 = 15;

@@ -1,0 +1,86 @@
+//! The rows on the real machine, by their command: some have children, which are this very program.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs rows of the scoreboard; whether all held, and what was printed.
+fn scoreboard(arguments: &[&str]) -> (bool, Value) {
+    let program = env!("CARGO_BIN_EXE_esker-proof");
+    let ran = Command::new(program).args(["scoreboard", "--json"]).args(arguments).output().expect("it runs");
+    let line = serde_json::from_slice(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    (ran.status.success(), line)
+}
+
+/// Whether this machine lacks what the row needs: then it says what.
+fn is_skipped(line: &Value) -> bool {
+    line["verdict"]["skipped"].as_str().is_some_and(|why| !why.is_empty())
+}
+
+fn count(line: &Value, name: &str) -> u64 {
+    let counts = line["counts"].as_array().expect("counts");
+    let pair = counts.iter().find(|pair| pair[0] == name).unwrap_or_else(|| panic!("no {name} in {line}"));
+    pair[1].as_u64().expect("a number")
+}
+
+/// With its fault planted, a row fails and says of a case what is wrong.
+fn is_caught(arguments: &[&str], what: &str) {
+    let (holds, line) = scoreboard(&[arguments, &["--canary"]].concat());
+    if is_skipped(&line) {
+        return;
+    }
+    let failures = line["failures"].as_array().expect("failures");
+    let is_named = failures.iter().any(|failure| failure["what"].as_str().is_some_and(|text| text.contains(what)));
+    assert!(!holds && line["verdict"] == "failed" && is_named, "the harness sees nothing: {line:#}");
+}
+
+#[test]
+fn kills_under_load_are_survived() {
+    let (holds, line) = scoreboard(&["--row", "6"]);
+    assert!(holds, "{line:#}");
+    for what in ["kills", "kills while starting", "acknowledged", "hits", "evicted"] {
+        assert!(count(&line, what) > 0, "{what}: the harness tries less than it says: {line:#}");
+    }
+}
+
+#[test]
+fn canary_a_child_that_tells_too_early_is_caught() {
+    is_caught(&["--row", "6"], "was lost");
+}
+
+#[test]
+fn a_dead_writer_s_writes_land_before_the_successor_is_ready() {
+    let (holds, line) = scoreboard(&["--row", "7", "--case", "1"]);
+    assert!(is_skipped(&line) || holds && count(&line, "with writes in flight") > 0, "{line:#}");
+}
+
+#[test]
+fn canary_a_successor_that_does_not_wait_is_caught() {
+    is_caught(&["--row", "7", "--threads", "3"], "after recovery had returned");
+}
+
+#[test]
+fn a_full_disk_is_lived_with() {
+    let (holds, line) = scoreboard(&["--row", "9", "--case", "ext4 tokio_fs 6"]);
+    assert!(holds, "{line:#}");
+}
+
+#[test]
+fn canary_writes_that_never_resume_are_caught() {
+    is_caught(&["--row", "9", "--case", "tmpfs tokio_fs 4"], "do not resume");
+}
+
+#[test]
+fn canary_a_file_that_nobody_counts_is_caught() {
+    is_caught(&["--row", "9", "--case", "tmpfs tokio_fs 5"], "bytes are taken");
+}
+
+#[test]
+fn canary_a_stale_answer_is_caught() {
+    is_caught(&["--row", "11", "--case", "tokio_fs 0"], "version");
+}
+
+#[test]
+fn canary_a_leak_is_caught() {
+    is_caught(&["--row", "15", "--case", "tokio_fs"], "memory grew");
+}
