@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::backend::lock::lock_soon;
 use crate::backend::{Backend, BufferPool, DirEntry, DiskFile, OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
 use crate::format::file_name::{LOCK, MANIFEST, MANIFEST_TMP, parse_segment_name};
@@ -146,7 +147,7 @@ async fn lock(backend: &dyn Backend, dir: &Path, exists: bool) -> Result<Arc<dyn
         other => other,
     };
     let file = file.map_err(Error::io("open", &path))?;
-    match file.try_lock() {
+    match lock_soon(&*file).await {
         Ok(true) => Ok(file),
         Ok(false) => Err(Error::Locked { path }),
         Err(e) => Err(Error::io("lock", path)(e)),

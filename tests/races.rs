@@ -183,3 +183,16 @@ async fn an_entry_that_moves_at_every_attempt_to_read_it_is_a_miss() {
     assert_eq!((counts.misses_evicted, counts.misses_io), (1, 0));
     assert_eq!(moved.load(Ordering::SeqCst), 8, "attempts");
 }
+
+/// A program that another thread is about to start holds every lock until it runs: the directory's too, which was closed.
+#[tokio::test(start_paused = true)]
+async fn trap_07_a_directory_that_was_closed_opens_again_while_its_lock_lingers() {
+    let hook: Hook = Arc::new(|_, _| None);
+    let backend = Hooked { inner: Arc::new(Sim::new(4)), hook, linger: Duration::from_millis(20) };
+    for round in 0..3 {
+        let cache = builder(backend.clone()).open().await.expect("open");
+        assert!(round == 0 || serves(&cache, "k").await);
+        assert!(cache.set("k", "v").await.expect("set").is_stored());
+        cache.close().await.expect("close");
+    }
+}

@@ -26,6 +26,7 @@ pub mod buffer;
 pub mod closed;
 pub mod descriptors;
 pub mod exact;
+pub mod lock;
 pub mod metered;
 pub mod os;
 pub mod probe;

@@ -14,12 +14,13 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
+use crate::backend::lock::lock_soon;
 use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
 use crate::format::footer::{ROW_BYTES, Row};
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
 use crate::index::Location;
-use crate::log::{Appended, Entry, Log, Order, lock_soon};
+use crate::log::{Appended, Entry, Log, Order};
 use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};

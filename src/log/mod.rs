@@ -34,7 +34,6 @@ mod rotate;
 mod wait;
 
 pub use append::{Appended, Entry, Order};
-pub use rotate::lock_soon;
 pub use wait::Ticket;
 
 use owed::{Debt, Owed};

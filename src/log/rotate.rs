@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Log;
+use crate::backend::lock::lock_soon;
 use crate::backend::{DiskFile, OpenMode};
 use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
@@ -17,10 +18,6 @@ use crate::segment::{Segment, Stream, Tail};
 
 /// How long writes are refused after the disk failed, before it is tried again.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// How long, and how often, the lock of a file is tried that is to be written to.
-const LOCK_WITHIN: Duration = Duration::from_millis(250);
-const LOCK_AGAIN: Duration = Duration::from_millis(1);
 
 /// An open segment is outlived when the whole cache was written this many times since it was begun.
 const OUTLIVED_AFTER: u64 = 4;
@@ -238,19 +235,6 @@ impl Log {
             log.wake.notify_one();
         }
     }
-}
-
-/// Locks a file that nobody should hold any more; whether it could. A ring lets go of a file, and so of its lock, a moment
-/// after the last operation was answered.
-pub async fn lock_soon(file: &dyn DiskFile) -> io::Result<bool> {
-    let until = Instant::now() + LOCK_WITHIN;
-    while !file.try_lock()? {
-        if Instant::now() >= until {
-            return Ok(false);
-        }
-        tokio::time::sleep(LOCK_AGAIN).await;
-    }
-    Ok(true)
 }
 
 fn is_full(e: &io::Error) -> bool {

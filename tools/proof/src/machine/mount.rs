@@ -57,7 +57,8 @@ impl Mount {
     /// # Errors
     /// It cannot be mounted.
     pub fn at(dir: &Path, kind: FileSystem, what: &Path) -> Result<Self> {
-        let options = if what.starts_with("/dev/loop") { "noatime" } else { "noatime,loop" };
+        // A device is taken as it is: a second loop device above it would hold back what is written.
+        let options = if what.starts_with("/dev") && !what.is_file() { "noatime" } else { "noatime,loop" };
         let args = ["-t", kind.name(), "-o", options, text(what)?, text(dir)?];
         again(|| run("mount", args))?;
         Ok(Self { dir: Some(dir.to_owned()) })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use esker::backend::probe;
+use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::{BackendKind, Config, DiskCache, Durability};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -23,7 +24,8 @@ use crate::steered::{Liar, Steered};
 const WRITERS: u32 = 4;
 const TIGHT_SEGMENTS: u64 = 14;
 /// So many that nothing is evicted in hundreds of lives.
-const ROOMY_SEGMENTS: u64 = 12_000;
+const ROOMY_SEGMENTS: u64 = 3_000;
+const ROOMY_SEGMENT_LEN_BYTES: u64 = 256 << 10;
 const ROOMY_IMAGE_BYTES: u64 = 1 << 30;
 /// Cut after at most this long.
 const LONGEST_LIFE_MS: u64 = 40;
@@ -46,6 +48,17 @@ pub struct Store {
     is_canary: bool,
     has_evicted: bool,
     story: String,
+}
+
+impl Kind {
+    fn config(self) -> Config {
+        if self.is_tight {
+            return small(TIGHT_SEGMENTS);
+        }
+        // Few files, since each may need a descriptor.
+        let capacity_bytes = ROOMY_SEGMENTS * ROOMY_SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES;
+        Config { capacity_bytes, segment_len_bytes: Some(ROOMY_SEGMENT_LEN_BYTES), ..small(TIGHT_SEGMENTS) }
+    }
 }
 
 /// How the store is opened in a life.
@@ -107,10 +120,9 @@ impl Store {
         let (image, mounted) = (self.scratch.path().join("image"), self.scratch.path().join("mounted"));
         for n in 0..=cuts {
             let mount = Mount::at(&mounted, self.kind.file_system, &image).context("mounting after a cut")?;
-            let segments = if self.kind.is_tight { TIGHT_SEGMENTS } else { ROOMY_SEGMENTS };
             let life = Life {
                 mounted: mounted.clone(),
-                config: Config { direct_io: !self.dice.one_in(3), ..small(segments) },
+                config: Config { direct_io: !self.dice.one_in(3), ..self.kind.config() },
                 backend: [BackendKind::Uring, BackendKind::TokioFs][self.dice.below(2) as usize],
                 is_canary: self.is_canary,
             };
