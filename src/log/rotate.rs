@@ -91,7 +91,8 @@ impl Log {
                 *log.active.lock() = Some(segment);
                 Begun::Open
             }
-            Err(e) if is_full(&e) && census > 0 => {
+            // A file that is there needs no room: one that is refused all the same is not asked for again at once.
+            Err(e) if is_full(&e) && census > 0 && !taken.exists => {
                 self.stop_growth(taken).await;
                 Begun::Again
             }

@@ -7,7 +7,7 @@ use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::backend::{Backend, OpenMode};
 use esker::{DiskCache, Durability, Error, Millis, SetOptions};
 
-use crate::table::{START, Table, eventually, get, put, synced};
+use crate::table::{START, Table, eventually, fill_until, get, put, synced};
 
 /// Sets `key` again and again until the disk takes it: no restart must be needed.
 async fn put_when_the_disk_recovers(cache: &DiskCache, key: &str, value: &str) {
@@ -171,4 +171,26 @@ async fn trap_07_a_header_that_is_still_on_its_way_keeps_the_lock_of_its_file() 
     put(&cache, "after", "v", synced()).await;
     cache.close().await.unwrap();
     assert_eq!(get(&table.open().await, "after").await.as_deref(), Some("v"));
+}
+
+/// P3, P6. Signals without end, or a disk that says it is full even for a file that it has: every call is answered.
+#[tokio::test(start_paused = true)]
+async fn trap_06_a_disk_that_answers_the_same_for_ever_is_not_asked_for_ever() {
+    let table = Table::new(10, 8);
+    let cache = table.open().await;
+    put(&cache, "before", "synced before", synced()).await;
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 3).await;
+    let answers =
+        [(OpKind::Read, DiskError::Eintr), (OpKind::Write, DiskError::Eintr), (OpKind::Open, DiskError::Enospc)];
+    for (op, error) in answers {
+        table.sim.set_faults(FaultPlan::default().fail_on("seg-", op, When::Always, error));
+        for n in 0..40 {
+            let set = cache.set_with(format!("{n}"), vec![0; 8 << 10], synced());
+            let answered = tokio::time::timeout(Duration::from_secs(60), set).await;
+            drop(answered.unwrap_or_else(|_| panic!("{op:?} {error:?}: set {n} was never answered")));
+            drop(tokio::time::timeout(Duration::from_secs(60), cache.get("before")).await.expect("get is answered"));
+        }
+        table.sim.clear_faults();
+        put_when_the_disk_recovers(&cache, "after", "synced after").await;
+    }
 }
