@@ -99,6 +99,8 @@ pub struct OpCounts {
     pub bytes_read: u64,
     /// Bytes that writes took.
     pub bytes_written: u64,
+    /// Operations that a planned fault could have struck.
+    pub faultable: u64,
     /// Planned errors and misdirections that struck.
     pub faults: u64,
 }

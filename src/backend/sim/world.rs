@@ -193,6 +193,7 @@ impl World {
 
     pub(super) fn strike(&mut self, op: OpKind, path: &Path) -> Option<Effect> {
         let struck = self.plan.strike(op, path, &mut self.chance);
+        self.counts.faultable += 1;
         self.counts.faults += u64::from(struck.is_some());
         struck
     }

@@ -2,12 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::panics;
 use crate::row::Failure;
 
 /// How many failures are kept: the first say it all.
 const MOST_FAILURES: usize = 5;
+
+/// A case that is the same at so many looks does not end.
+const LOOKS: u32 = 300;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What the threads brought home.
 #[derive(Debug)]
@@ -36,13 +41,15 @@ pub fn share<T: Default + Send>(
     panics::watch();
     let before = panics::all();
     let (next, stop, failed) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-    let work = || {
+    let slots: Vec<Watch> = (0..threads.max(1)).map(|_| Watch::default()).collect();
+    let work = |watch: &Watch| {
         let (mut tally, mut failures) = (T::default(), Vec::new());
         while !stop.load(Ordering::Relaxed) {
             let case = next.fetch_add(1, Ordering::Relaxed);
             if case >= cases {
                 break;
             }
+            watch.begins(case);
             if let Err((what, story)) = run_one(|| run(case, &mut tally)) {
                 failures.push(Failure { case: name(case), what, story });
                 if failed.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_FAILURES as u64 {
@@ -53,11 +60,13 @@ pub fn share<T: Default + Send>(
                 break;
             }
         }
+        watch.ends();
         (tally, failures)
     };
     let mut haul = Haul { tallies: Vec::new(), failures: Vec::new(), failed: 0, panics: 0 };
     std::thread::scope(|scope| {
-        let hands: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let hands: Vec<_> = slots.iter().map(|watch| scope.spawn(|| work(watch))).collect();
+        scope.spawn(|| watch_all(&slots, &name));
         for hand in hands {
             match hand.join() {
                 Ok((tally, failures)) => {
@@ -75,6 +84,40 @@ pub fn share<T: Default + Send>(
         haul.failures.push(Failure { case: "unknown".into(), what, story: String::new() });
     }
     haul
+}
+
+/// Which case a thread is at, and for how many looks it has been.
+#[derive(Debug, Default)]
+struct Watch {
+    /// The case and one more; 0: none.
+    case: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Watch {
+    fn begins(&self, case: u64) {
+        self.case.store(case + 1, Ordering::Relaxed);
+    }
+
+    fn ends(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Says which case does not end, which nobody would learn otherwise.
+fn watch_all(slots: &[Watch], name: &impl Fn(u64) -> String) {
+    let mut seen = vec![(0, 0); slots.len()];
+    while !slots.iter().all(|slot| slot.is_over.load(Ordering::Relaxed)) {
+        std::thread::sleep(LOOK_EVERY);
+        for (slot, (last, looks)) in slots.iter().zip(&mut seen) {
+            let case = slot.case.load(Ordering::Relaxed);
+            *looks = if case == *last { *looks + 1 } else { 0 };
+            *last = case;
+            if case > 0 && *looks == LOOKS && !slot.is_over.load(Ordering::Relaxed) {
+                eprintln!("the case `{}` does not end", name(case - 1));
+            }
+        }
+    }
 }
 
 fn run_one(run: impl FnOnce() -> Result<(), Broken>) -> Result<(), Broken> {

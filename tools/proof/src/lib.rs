@@ -6,6 +6,7 @@
 #[path = "../../../tests/common/mod.rs"]
 mod common;
 pub mod crew;
+mod liar;
 pub mod life;
 pub mod panics;
 pub mod row;

@@ -9,7 +9,7 @@ use esker::backend::sim::Sim;
 use tokio::sync::Notify;
 
 use super::model::Death;
-use crate::watched::{Moment, Watched};
+use crate::watched::{Event, Moment, Watched};
 
 /// What is to happen at the end.
 #[derive(Debug, Default)]
@@ -33,8 +33,8 @@ impl Doom {
     /// The disk, watched.
     pub fn backend(&self, sim: &Sim) -> Arc<dyn Backend> {
         let (this, disk) = (self.clone(), sim.clone());
-        let watcher = Arc::new(move |_, moment| {
-            if moment == Moment::Begun {
+        let watcher = Arc::new(move |event: Event<'_>| {
+            if event.moment == Moment::Begun {
                 this.pass(&disk);
             }
         });

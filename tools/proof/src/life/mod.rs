@@ -196,6 +196,15 @@ impl Lives {
         }
     }
 
+    /// Asks for every key that was ever touched.
+    pub(crate) async fn ask_all(&mut self) -> Result<(), String> {
+        for n in self.model.keys() {
+            let answer = self.get(n).await?;
+            self.judge(n, answer)?;
+        }
+        Ok(())
+    }
+
     async fn move_clock(&mut self, n: u32) -> Result<(), String> {
         if !self.dice.one_in(4) {
             self.now += self.dice.below(4_000);

@@ -149,6 +149,11 @@ impl Model {
         }
     }
 
+    /// From here on anything may be forgotten.
+    pub fn forgives(&mut self) {
+        self.keeps = Keeps::Nothing;
+    }
+
     /// Whether the last process was closed, and none began since.
     pub fn was_closed(&self) -> bool {
         self.last_death == Some(Death::Closed)
