@@ -10,6 +10,7 @@ pub mod failures;
 pub mod full;
 pub mod kill;
 pub mod landing;
+pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
 pub mod syncs;
@@ -20,6 +21,7 @@ use crate::row::Row;
 pub fn all() -> Vec<Box<dyn Row>> {
     vec![
         Box::new(crashes::Crashes),
+        Box::new(scripts::Scripts),
         #[cfg(target_os = "linux")]
         Box::new(blocks::Blocks),
         #[cfg(target_os = "linux")]
