@@ -127,17 +127,15 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     }
     // Ids whose header did not get to the device are not given out again: their records may have.
     r.segments.saw_id(SegmentId(r.segments.newest_id().0 + SPARE_IDS));
-    let mut has_removed = false;
     for (slot, is_whole, lost) in free {
         if let Some(file) = lost {
             mark_free(r, &*file).await.map_err(Error::io("free", r.segments.path(slot)))?;
         }
-        has_removed |= free_slot(r, slot, is_whole).await?;
+        free_slot(r, slot, is_whole).await?;
     }
-    // What was removed does not come back beside what is made in its place.
-    if has_removed {
-        r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
-    }
+    // What was removed does not come back beside what is made in its place; and a file that a killed process had just made
+    // does not go with the power, after something was synced in it.
+    r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
     publish_all(r, used, outcome.manifest.cleared, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
@@ -168,17 +166,16 @@ async fn mark_free(r: &Recovery, file: &dyn DiskFile) -> io::Result<()> {
     file.sync_data().await
 }
 
-/// Whether the file was removed.
-async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<bool> {
+async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<()> {
     let path = r.segments.path(slot);
     // A file of another length was never finished, or belongs to a larger cache than this one.
     if is_whole && !r.segments.is_over_limit() {
         r.segments.set_free(slot);
-        return Ok(false);
+        return Ok(());
     }
     r.backend.remove(&path).await.map_err(Error::io("remove", &path))?;
     r.segments.set_absent(slot);
-    Ok(true)
+    Ok(())
 }
 
 /// Fills the index, then seals what was scanned.
