@@ -19,6 +19,7 @@ pub mod panics;
 pub mod row;
 pub mod rows;
 pub mod scoreboard;
+pub mod script;
 pub mod steered;
 pub mod usage;
 pub mod watched;
