@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::format::digest::digest;
 use crate::format::footer::{self, Row};
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
@@ -26,8 +27,10 @@ mod publish;
 use examine::{State, examine_all};
 use publish::Publisher;
 
-/// Ids left out at each open: more than a crash can have begun since the last segment whose header it kept.
-const SPARE_IDS: u64 = 1 << 16;
+/// Ids that each open leaves out at the least: more than a crash can have begun since the last segment whose header it kept.
+const LEAST_SPARE_IDS: u64 = 1 << 16;
+/// And bits of how many more, by chance. The ids of 2^62 last for 2^27 opens.
+const SPARE_ID_BITS: u32 = 36;
 
 /// How much is written again at a time, in bytes.
 const REWRITE_BYTES: u64 = 1 << 20;
@@ -51,6 +54,14 @@ pub struct Recovery {
     pub lock_wait: Duration,
     /// How far it is.
     pub progress: Arc<Progress>,
+    /// How many ids to leave out: see [`spare_ids`].
+    pub spare_ids: u64,
+}
+
+/// How many ids an open leaves out. By chance, since of two lives in a row that lost their first header to a power loss the
+/// second could otherwise begin with the id that the first did, and what is left of the first would count as its own.
+pub fn spare_ids(seed: &[u8; 16]) -> u64 {
+    LEAST_SPARE_IDS + (digest(seed, b"spare ids").0 >> (u64::BITS - SPARE_ID_BITS))
 }
 
 /// What recovery learned besides the report.
@@ -126,7 +137,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
             .map_err(Error::io("write the manifest of", &r.dir))?;
     }
     // Ids whose header did not get to the device are not given out again: their records may have.
-    r.segments.saw_id(SegmentId(r.segments.newest_id().0 + SPARE_IDS));
+    r.segments.saw_id(SegmentId(r.segments.newest_id().0 + r.spare_ids));
     for (slot, is_whole, lost) in free {
         if let Some(file) = lost {
             mark_free(r, &*file).await.map_err(Error::io("free", r.segments.path(slot)))?;

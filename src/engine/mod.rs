@@ -36,7 +36,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The disk, instead of the configured kind.
     pub backend: Option<Arc<dyn Backend>>,
-    /// The secret of a new directory's digests, instead of a random one.
+    /// Chance, instead of the operating system's.
     pub seed: Option<[u8; 16]>,
 }
 

@@ -42,6 +42,8 @@ pub struct Prepared {
     index: Arc<Index>,
     segments: Arc<SegmentSet>,
     descriptors: Reserved,
+    /// Of this open.
+    seed: [u8; 16],
 }
 
 impl Prepared {
@@ -59,10 +61,11 @@ impl Prepared {
         let backend: Arc<dyn Backend> = Arc::new(Metered::new(inner, counters.clone(), timeout));
         let clock = Arc::new(SteadyClock::new(parts.clock));
         let kind = backend.kind();
+        let seed = parts.seed.map_or_else(random, Ok)?;
         let fresh = || {
             // Before the manifest fixes the length of the segments for ever.
             reserve_descriptors(&config, kind, config.chosen_segment_len_bytes(), 0)?;
-            new_manifest(&config, parts.seed, &clock)
+            new_manifest(&config, seed, &clock)
         };
         let directory = catalog::open(&*backend, &dir, fresh).await?;
         let segment_len_bytes = check_segment_len(&config, &dir, &directory.manifest)?;
@@ -81,6 +84,7 @@ impl Prepared {
             counters,
             directory,
             clock,
+            seed,
         })
     }
 
@@ -100,6 +104,7 @@ impl Prepared {
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
             progress: self.progress,
+            spare_ids: recover::spare_ids(&self.seed),
         };
         let recovered = recover::recover(&recovery, &directory.slots, &mut report).await?;
         clock.raise(recovered.newest);
@@ -149,14 +154,16 @@ impl Engine {
     }
 }
 
-fn new_manifest(config: &Config, seed: Option<[u8; 16]>, clock: &SteadyClock) -> Result<Manifest> {
-    let mut random = [0; 24];
-    getrandom::fill(&mut random)
-        .map_err(|e| Error::io("get random bytes for", "a new cache")(std::io::Error::other(e)))?;
-    let (id, random_seed) = random.split_at(8);
-    let seed = seed.unwrap_or_else(|| random_seed.try_into().unwrap_or_default());
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::io("get random bytes for", "the cache")(std::io::Error::other(e)))?;
+    Ok(bytes)
+}
+
+fn new_manifest(config: &Config, seed: [u8; 16], clock: &SteadyClock) -> Result<Manifest> {
     Ok(Manifest {
-        directory_id: u64::from_le_bytes(id.try_into().unwrap_or_default()),
+        directory_id: u64::from_le_bytes(random()?),
         segment_len_bytes: config.chosen_segment_len_bytes(),
         seed,
         created: clock.now(),

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 pub use crate::common::SEGMENT_LEN_BYTES;
@@ -23,13 +24,14 @@ pub struct Table {
     pub sim: Sim,
     pub clock: Arc<ManualClock>,
     pub config: Config,
+    opens: AtomicU8,
 }
 
 impl Table {
     /// A cache of `segments` segments of 64 KiB.
     pub fn new(sim_seed: u64, segments: u64) -> Self {
         let config = Config { index_shards: 1, ..small(segments) };
-        Self { sim: Sim::new(sim_seed), clock: Arc::new(ManualClock::new(START)), config }
+        Self { sim: Sim::new(sim_seed), clock: Arc::new(ManualClock::new(START)), config, opens: AtomicU8::new(0) }
     }
 
     pub async fn open(&self) -> DiskCache {
@@ -37,7 +39,10 @@ impl Table {
     }
 
     pub async fn open_on(&self, sim: &Sim) -> DiskCache {
-        let builder = DiskCache::builder(DIR).config(self.config.clone()).seed(SEED).clock(self.clock.clone());
+        let mut seed = SEED;
+        // The first makes the directory; each draws other segment ids.
+        seed[15] ^= self.opens.fetch_add(1, Ordering::Relaxed);
+        let builder = DiskCache::builder(DIR).config(self.config.clone()).seed(seed).clock(self.clock.clone());
         builder.backend_with(Arc::new(sim.clone())).open().await.expect("open")
     }
 

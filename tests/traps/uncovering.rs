@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::format::digest::digest;
+use esker::format::segment_header::DATA_START;
 use esker::{DiskCache, RecordKind};
 
 use crate::table::{SEED, Table, eventually, fill_until, get, put, short_lived, synced};
@@ -239,4 +240,24 @@ async fn trap_05_a_delete_goes_when_no_older_segment_remains() {
     let is_delete = |kind| matches!(kind, RecordKind::Delete | RecordKind::Marker);
     let left: Vec<_> = table.sealed_rows().into_iter().filter(|(_, row)| is_delete(row.kind)).collect();
     assert!(left.is_empty(), "deletes of keys that are nowhere: {left:?}");
+}
+
+/// P2. The power goes before the first header of a life is on the device, but after records behind it are; then the next
+/// life sets and deletes a key, in the same file, and dies too. What stands behind its delete is not its own.
+#[tokio::test]
+async fn two_lives_that_die_at_their_first_header_do_not_mix() {
+    let mut table = Table::new(1, 8);
+    let cache = table.open().await;
+    put(&cache, "first", "in the block of the set to come", synced()).await;
+    put(&cache, "second", "in the block of the delete to come", synced()).await;
+    put(&cache, "ghost", "in the next", synced()).await;
+    let there = table.find_on_disk(b"in the next");
+    table.sim.zero(&there.0, 0..DATA_START).unwrap();
+    let cache = table.kill(cache).await;
+    assert_eq!(get(&cache, "ghost").await, None);
+    put(&cache, "ghost", "set to be deleted", synced()).await;
+    assert!(cache.delete("ghost").await.unwrap());
+    assert_eq!(table.find_on_disk(b"in the next"), there, "it does not stand behind the delete: this proves nothing");
+    let cache = table.kill(cache).await;
+    assert_eq!(get(&cache, "ghost").await, None, "{:?}", cache.recovery_report());
 }

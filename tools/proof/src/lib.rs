@@ -14,7 +14,6 @@ pub mod life;
 pub mod load;
 #[cfg(target_os = "linux")]
 pub mod machine;
-pub mod mount;
 pub mod panics;
 pub mod row;
 pub mod rows;

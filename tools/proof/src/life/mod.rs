@@ -1,5 +1,6 @@
 //! The lives of a cache over the simulated disk: random work, a death, a reopen, and the model asked at each step.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub(crate) struct Lives {
     pub(crate) is_stormy: bool,
     pub(crate) doom: Doom,
     pub(crate) tally: Tally,
+    births: Cell<u128>,
     /// What was done, for whoever reads a failure.
     pub(crate) diary: Vec<String>,
 }
@@ -83,6 +85,7 @@ impl Lives {
             is_stormy: false,
             doom: Doom::default(),
             tally: Tally::default(),
+            births: Cell::new(0),
             diary: Vec::new(),
         })
     }
@@ -134,8 +137,14 @@ impl Lives {
             .memory_bytes(self.plan.memory_bytes)
             .backend_with(backend)
             .clock(self.clock.clone())
-            .seed([7; 16])
+            .seed(self.seed_of_a_birth())
             .open()
+    }
+
+    /// Another one at each open, and drawn from no dice: a copy's recovery changes nothing of what comes after.
+    fn seed_of_a_birth(&self) -> [u8; 16] {
+        self.births.set(self.births.get() + 1);
+        self.births.get().to_le_bytes()
     }
 
     pub(crate) fn set_stormy(&mut self, is_stormy: bool) {

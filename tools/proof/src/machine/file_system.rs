@@ -63,10 +63,20 @@ impl FileSystem {
     /// # Errors
     /// It cannot be made.
     pub fn make_at_least(self, image: &Path, len_bytes: u64) -> Result<()> {
-        File::create(image)?.set_len(self.image_len_bytes().max(len_bytes))?;
-        // Nothing is left for the kernel to do in the background, and nothing is discarded.
+        self.make_of(image, self.image_len_bytes().max(len_bytes))
+    }
+
+    /// Makes an empty one in a new sparse file of this length.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_of(self, image: &Path, len_bytes: u64) -> Result<()> {
+        File::create(image)?.set_len(len_bytes)?;
+        // Nothing is left for the kernel to do in the background, nothing is discarded, and nothing kept for root.
         let options: &[&str] = match self {
-            Self::Ext4 => &["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
+            Self::Ext4 => {
+                &["-q", "-F", "-b", "4096", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"]
+            }
             // Below 300 MB xfs is for tests only, which this is one of.
             Self::Xfs => &["-q", "-f", "-K", "--unsupported"],
             Self::Btrfs => &["-q", "-f", "-K", "-m", "single", "-d", "single"],

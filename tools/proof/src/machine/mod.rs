@@ -8,6 +8,7 @@ mod image;
 mod mount;
 mod need;
 mod qmp;
+mod small_disk;
 
 pub use command::run;
 pub use daemon::Daemon;
@@ -15,6 +16,7 @@ pub use file_system::FileSystem;
 pub use image::{BLOCK_BYTES, Image};
 pub use mount::{LoopDevice, Mount};
 pub use need::{Need, missing};
+pub use small_disk::{Kind, SmallDisk};
 
 use std::path::Path;
 

@@ -64,6 +64,15 @@ impl Mount {
         Ok(Self { dir: Some(dir.to_owned()) })
     }
 
+    /// Mounts a tmpfs of this size at a directory, which must exist.
+    ///
+    /// # Errors
+    /// It cannot be mounted.
+    pub fn in_memory(dir: &Path, size_bytes: u64) -> Result<Self> {
+        run("mount", ["-t", "tmpfs", "-o", &format!("size={size_bytes}"), "tmpfs", text(dir)?])?;
+        Ok(Self { dir: Some(dir.to_owned()) })
+    }
+
     /// Unmounts it, once nobody uses it any more.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
 pub mod failures;
+#[cfg(target_os = "linux")]
 pub mod full;
 pub mod kill;
 pub mod landing;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(kill::Kill),
         Box::new(landing::Landing),
         Box::new(failures::Failures),
+        #[cfg(target_os = "linux")]
         Box::new(full::Full),
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),

@@ -11,7 +11,7 @@ use esker::BackendKind;
 
 use crate::backends;
 use crate::crew;
-use crate::mount::{Kind, Mount};
+use crate::machine::{Kind, SmallDisk};
 use crate::row::{Order, Outcome, Row, Slice};
 
 use step::{Case, Tally};
@@ -39,7 +39,7 @@ impl Row for Full {
     }
 
     fn run(&self, order: &Order) -> Result<Outcome> {
-        if let Err(error) = Mount::new(Kind::Tmpfs, &order.dir.join("probe"), 1 << 20) {
+        if let Err(error) = SmallDisk::new(Kind::Tmpfs, &order.dir.join("probe"), 1 << 20) {
             return Ok(Outcome::skipped(format!("no file system can be mounted here (root is needed): {error:#}")));
         }
         let kinds: Vec<_> = [Kind::Ext4, Kind::Tmpfs].into_iter().filter(|kind| can_mount(order, *kind)).collect();
@@ -82,7 +82,7 @@ fn sizes(slice: Slice) -> u64 {
 }
 
 fn can_mount(order: &Order, kind: Kind) -> bool {
-    Mount::new(kind, &order.dir.join(format!("probe-{}", kind.name())), 8 << 20).is_ok()
+    SmallDisk::new(kind, &order.dir.join(format!("probe-{}", kind.name())), 8 << 20).is_ok()
 }
 
 /// `ext4 uring 17`.

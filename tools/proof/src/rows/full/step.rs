@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use crate::common::hook::{Hook, Hooked};
 use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value, small, value};
 use crate::crew::Broken;
-use crate::mount::{Kind, Mount};
+use crate::machine::{Kind, SmallDisk};
 use crate::row::Order;
 use crate::usage;
 
@@ -120,7 +120,7 @@ impl Case {
         // What ext4 takes for itself; the ballast takes what is left of it.
         let own = if self.kind == Kind::Ext4 { 6 << 20 } else { 0 };
         let text = |e: anyhow::Error| format!("{e:#}");
-        let mount = Mount::new(self.kind, &at, config.capacity_bytes + BESIDE_BYTES + own).map_err(text)?;
+        let mount = SmallDisk::new(self.kind, &at, config.capacity_bytes + BESIDE_BYTES + own).map_err(text)?;
         mount.leave_free(room).map_err(text)?;
         *diary += &format!("{room} bytes of room for {}\n", config.capacity_bytes);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| e.to_string())?;
@@ -131,7 +131,7 @@ impl Case {
 
     async fn steps(
         &self,
-        mount: &Mount,
+        mount: &SmallDisk,
         config: Config,
         dice: Dice,
         is_canary: bool,

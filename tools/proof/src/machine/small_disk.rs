@@ -1,9 +1,10 @@
-//! A small file system of our own, for as long as it is held.
+//! A small file system that can be filled, for as long as it is held.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use super::{FileSystem, Mount};
 
 /// Which file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,32 +25,30 @@ impl Kind {
     }
 }
 
-/// A mounted file system. Dropping it unmounts it.
+/// The file system. Dropping it unmounts it.
 #[derive(Debug)]
-pub struct Mount {
+pub struct SmallDisk {
     at: PathBuf,
+    /// `None` once it is dropped.
+    mount: Option<Mount>,
 }
 
-impl Mount {
+impl SmallDisk {
     /// Makes a file system of this size and mounts it; `at` and a file beside it must not exist.
     ///
     /// # Errors
     /// It cannot be made or mounted here.
     pub fn new(kind: Kind, at: &Path, size_bytes: u64) -> Result<Self> {
         std::fs::create_dir_all(at).context("no mount point")?;
-        match kind {
-            Kind::Tmpfs => {
-                let size = format!("size={size_bytes}");
-                run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at))?;
-            }
+        let mount = match kind {
+            Kind::Tmpfs => Mount::in_memory(at, size_bytes),
             Kind::Ext4 => {
                 let image = at.with_extension("img");
-                std::fs::File::create_new(&image)?.set_len(size_bytes)?;
-                run(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096", "-m", "0"]).arg(&image))?;
-                run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(at))?;
+                FileSystem::Ext4.make_of(&image, size_bytes)?;
+                Mount::at(at, FileSystem::Ext4, &image)
             }
-        }
-        Ok(Self { at: at.to_owned() })
+        };
+        Ok(Self { at: at.to_owned(), mount: Some(mount?) })
     }
 
     /// Where it is mounted.
@@ -83,22 +82,10 @@ impl Mount {
     }
 }
 
-impl Drop for Mount {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What was killed or dropped a moment ago may still hold a file; the loop device goes with the mount.
-        let usual = run(Command::new("umount").arg(&self.at));
-        if usual.is_err() {
-            let _ = run(Command::new("umount").arg("-l").arg(&self.at));
-        }
+        self.mount = None;
         let _ = std::fs::remove_file(self.at.with_extension("img"));
         let _ = std::fs::remove_dir(&self.at);
     }
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let ran = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
-    if !ran.status.success() {
-        bail!("{command:?}: {}", String::from_utf8_lossy(&ran.stderr).trim());
-    }
-    Ok(())
 }
