@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io::{BufRead, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +25,8 @@ pub struct Spawned {
     /// Open as long as we live: the child ends when it is closed.
     _stdin: ChildStdin,
     stdout: ChildStdout,
+    /// What it said so far, as far as it was listened to.
+    said: Vec<u64>,
 }
 
 impl Spawned {
@@ -41,7 +45,7 @@ impl Spawned {
         line.push(b'\n');
         // One that has ended already is found out when it is to be killed.
         let _ = stdin.write_all(&line);
-        Ok(Self { child, _stdin: stdin, stdout })
+        Ok(Self { child, _stdin: stdin, stdout, said: Vec::new() })
     }
 
     /// Waits until the child is at work.
@@ -57,6 +61,26 @@ impl Spawned {
         Ok(())
     }
 
+    /// Listens until the child has said so many words, or for so long.
+    ///
+    /// # Errors
+    /// If it ends before.
+    pub fn hear(&mut self, words: usize, limit: Duration) -> Result<()> {
+        let until = Instant::now() + limit;
+        while self.said.len() < words {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            let mut fds = [PollFd::new(&self.stdout, PollFlags::IN)];
+            if poll(&mut fds, Some(&timeout)).context("cannot listen to the child")? == 0 {
+                break;
+            }
+            let mut word = [0; WORD_BYTES];
+            self.stdout.read_exact(&mut word).context("the child process ended by itself; see above")?;
+            self.said.push(u64::from_le_bytes(word));
+        }
+        Ok(())
+    }
+
     /// Kills the child, as `kill -9` does, waits until it is gone, and returns what it said before.
     ///
     /// # Errors
@@ -67,10 +91,11 @@ impl Spawned {
         }
         self.child.kill().context("cannot kill the child process")?;
         self.child.wait().context("cannot wait for the child process")?;
-        let mut said = Vec::new();
-        self.stdout.read_to_end(&mut said).context("cannot read what the child said")?;
-        let words = said.chunks_exact(WORD_BYTES).filter_map(|word| word.try_into().ok());
-        Ok(words.map(u64::from_le_bytes).filter(|word| *word != READY).collect())
+        let mut rest = Vec::new();
+        self.stdout.read_to_end(&mut rest).context("cannot read what the child said")?;
+        let words = rest.chunks_exact(WORD_BYTES).filter_map(|word| word.try_into().ok());
+        let said = self.said.iter().copied().chain(words.map(u64::from_le_bytes));
+        Ok(said.filter(|word| *word != READY).collect())
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Args {
     /// Print JSON, one line a row.
     #[arg(long)]
     pub json: bool,
+    /// Print the rows of a table in Markdown, as docs/reliability.md has them.
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
     /// Where the dice begin. The same seed runs the same cases.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -77,7 +80,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     order.dir = scratch.path().to_owned();
     order.threads = args.threads.unwrap_or(order.threads).max(1);
     let mut all_hold = true;
-    if !args.json {
+    if !args.json && !args.markdown {
         print(&heading())?;
     }
     for row in &rows {
@@ -85,9 +88,11 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         let outcome = row.run(&order).with_context(|| format!("row {}", row.number()))?;
         all_hold &= outcome.verdict != Verdict::Failed;
         let seconds = begun.elapsed().as_secs_f64();
-        let text =
-            if args.json { json(&**row, &order, &outcome, seconds)? } else { line(&**row, &order, &outcome, seconds) };
-        print(&text)?;
+        print(&match (args.json, args.markdown) {
+            (true, _) => json(&**row, &order, &outcome, seconds)?,
+            (_, true) => markdown(&**row, &order, &outcome, seconds),
+            _ => line(&**row, &order, &outcome, seconds),
+        })?;
     }
     Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -123,11 +128,7 @@ fn heading() -> String {
 /// A row as text: printed when it has ended, so the columns have fixed widths.
 fn line(row: &dyn Row, order: &Order, outcome: &Outcome, seconds: f64) -> String {
     let (number, what, seed, figure) = (row.number(), row.what(), order.seed, &outcome.figure);
-    let (verdict, why) = match &outcome.verdict {
-        Verdict::Passed => ("passed", String::new()),
-        Verdict::Failed => ("FAILED", String::new()),
-        Verdict::Skipped(why) => ("skipped", format!(": {why}")),
-    };
+    let (verdict, why) = words(&outcome.verdict);
     let target = row.target(order.slice);
     let mut text =
         format!("{number:>3}  {what:<28}  {verdict:<9}  {seconds:>8.1}  {seed:>6}  {figure}{why} ({target})\n");
@@ -147,6 +148,21 @@ fn line(row: &dyn Row, order: &Order, outcome: &Outcome, seconds: f64) -> String
         lines[left_out..].iter().for_each(|line| text += &format!("       | {line}\n"));
     }
     text
+}
+
+/// A verdict, and why a row was skipped.
+fn words(verdict: &Verdict) -> (&'static str, String) {
+    match verdict {
+        Verdict::Passed => ("passed", String::new()),
+        Verdict::Failed => ("FAILED", String::new()),
+        Verdict::Skipped(why) => ("skipped", format!(": {why}")),
+    }
+}
+
+fn markdown(row: &dyn Row, order: &Order, outcome: &Outcome, seconds: f64) -> String {
+    let (number, what, seed, figure) = (row.number(), row.what(), order.seed, &outcome.figure);
+    let (verdict, why) = words(&outcome.verdict);
+    format!("| {number} | {what} | {verdict} | {figure}{why} | {seconds:.0} | {seed} |\n")
 }
 
 /// The command that runs one case again.

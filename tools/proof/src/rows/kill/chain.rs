@@ -13,9 +13,13 @@ use crate::writer::ledger::{Judged, Ledger};
 use crate::writer::script::Script;
 use crate::writer::{self, Errand};
 
-/// Most milliseconds that a child works, once it is ready; or, if it is killed while it starts, since it began.
-const MOST_WORK_MS: u64 = 30;
+/// A child is killed so many milliseconds after its start at the most, or so many after it acknowledged as many deeds as
+/// the dice say: by deeds, since a busy machine would be killed with nothing done.
 const MOST_START_MS: u64 = 10;
+const MOST_REST_MS: u64 = 5;
+const MOST_DEEDS: u64 = 96;
+/// Not waited for longer: a child may have written all that it is to write.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Gets at a time when all keys are judged.
 const READERS: usize = 8;
@@ -87,7 +91,7 @@ fn is_roomy(number: u64) -> bool {
 
 fn errand(order: &Order, backend: BackendKind, number: u64, seed: u64) -> Errand {
     let is_roomy = is_roomy(number);
-    let (segments, segment_len_bytes) = if is_roomy { (256, 1 << 20) } else { (32, 64 << 10) };
+    let (segments, segment_len_bytes) = if is_roomy { (256, 1 << 20) } else { (16, 64 << 10) };
     Errand {
         dir: order.dir.join(format!("kill-{backend}-{number}")),
         config: Errand::config(backend, segments, segment_len_bytes),
@@ -128,16 +132,18 @@ fn lives(
 fn kill_one(errand: &Errand, dice: &mut Dice, tally: &mut Tally, diary: &mut String) -> anyhow::Result<Vec<u64>> {
     let mut child = Spawned::start(writer::COMMAND, errand)?;
     let (is_early, draw) = (dice.one_in(6), dice.next() >> 16);
-    let most_ms = if is_early { MOST_START_MS } else { MOST_WORK_MS };
+    let most_ms = if is_early { MOST_START_MS } else { MOST_REST_MS };
+    let deeds = dice.below(MOST_DEEDS) as usize;
     if is_early {
         tally.kills_at_start += 1;
     } else {
         child.wait_ready()?;
+        child.hear(deeds, PATIENCE)?;
     }
     let delay = Duration::from_micros(draw % (most_ms * 1000));
     std::thread::sleep(delay);
     let said = child.kill()?;
-    let since = if is_early { "its start" } else { "it was ready" };
+    let since = if is_early { "its start".into() } else { format!("{deeds} deeds") };
     *diary += &format!("killed {delay:?} after {since}: {} acknowledged\n", said.len());
     Ok(said)
 }
