@@ -6,6 +6,7 @@ pub mod concurrency;
 pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
+pub mod damage;
 pub mod failures;
 pub mod full;
 pub mod kill;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
     vec![
         Box::new(crashes::Crashes),
         Box::new(scripts::Scripts),
+        Box::new(damage::Damage),
         #[cfg(target_os = "linux")]
         Box::new(blocks::Blocks),
         #[cfg(target_os = "linux")]
