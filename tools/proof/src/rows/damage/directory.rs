@@ -24,9 +24,9 @@ pub const SEED: [u8; 16] = [7; 16];
 
 const START: Millis = Millis(1_700_000_000_000);
 /// The longest value: a few records fill a sector.
-const MAX_VALUE_BYTES: u64 = 180;
+const MAX_VALUE_BYTES: u64 = 60;
 const SHORT_TTL: Duration = Duration::from_secs(30);
-const LIVES: u32 = 7;
+const LIVES: u32 = 4;
 
 /// What kind of directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Shape {
     fn segments(self) -> u64 {
         match self {
             Self::Roomy => 16,
-            Self::Worn => 7,
+            Self::Worn => 6,
         }
     }
 }
@@ -127,8 +127,9 @@ impl Maker {
             let n = self.dice.below(8) as u32;
             self.set(&cache, n, Duration::ZERO).await?;
         }
-        self.set(&cache, 20 + life % 2, SHORT_TTL).await?;
-        if life % 2 == 1 {
+        if life.is_multiple_of(2) {
+            self.set(&cache, 20 + life, SHORT_TTL).await?;
+        } else {
             let n = self.dice.below(8) as u32;
             self.delete(&cache, n).await?;
         }
@@ -140,7 +141,7 @@ impl Maker {
         for n in [100 + life, 100] {
             cache.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
         }
-        if life == 2 && self.shape == Shape::Roomy {
+        if life == 1 && self.shape == Shape::Roomy {
             cache.clear().await.map_err(|e| format!("clear: {e}"))?;
             self.truth.values_mut().for_each(|version| *version = 0);
         }

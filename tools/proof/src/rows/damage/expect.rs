@@ -101,8 +101,9 @@ impl Expected {
         let all = || (0..used.places.len()).map(|place| (file, place));
         let trailer_at = SEGMENT_LEN_BYTES - TRAILER_BYTES as u64;
         let has_trailer = used.trailer.is_some() && !change.touches(trailer_at..SEGMENT_LEN_BYTES);
-        if change.new.is_empty() {
-            // As if the file had been removed by hand.
+        let looks_new = change.new.iter().take(SEGMENT_HEADER_BYTES).all(|b| *b == 0);
+        if looks_new && is_beheaded(change) && !has_trailer {
+            // As if the file had been removed by hand, or never been begun.
             self.dropped.extend(all());
         } else if is_beheaded(change) && !has_trailer {
             self.lost.extend(all());
@@ -168,7 +169,8 @@ impl Expected {
             let is_past = place.header.expires.is_some_and(|at| at <= directory.now);
             place.header.kind == RecordKind::Put && !self.lost.contains(at) && !is_past
         };
-        let older = first.filter(|_| is_dropped).filter(is_served).and_then(|(at, place)| version(directory, *at, place));
+        let older =
+            first.filter(|_| is_dropped).filter(is_served).and_then(|(at, place)| version(directory, *at, place));
         Answer { must_hit, newest, older }
     }
 

@@ -10,9 +10,10 @@ use super::directory::Directory;
 pub const SECTOR: usize = 512;
 /// How far around what is written every bit of the zeros is turned over too.
 const MARGIN: usize = 16;
-const BLOCK: usize = 4096;
 /// A record begins at a multiple of this.
 const UNIT: usize = 16;
+/// Within long zeros one bit of so many bytes is turned over.
+const STRIDE: usize = 64;
 
 /// What is done. Files, sectors and donors are numbers: a case takes few bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,30 +71,29 @@ pub fn all(directory: &Directory, donors: &[Donor], every_bit: bool) -> Vec<Harm
     harms
 }
 
-/// Whether what stands around this byte is written, or a block ends there.
+/// Whether something is written around this byte.
 fn is_near(bytes: &[u8], at: usize) -> bool {
-    let around = &bytes[at.saturating_sub(MARGIN)..(at + MARGIN + 1).min(bytes.len())];
-    let in_block = at % BLOCK;
-    in_block < MARGIN || in_block >= BLOCK - 3 * MARGIN || around.iter().any(|&b| b != 0)
+    bytes[at.saturating_sub(MARGIN)..(at + MARGIN + 1).min(bytes.len())].iter().any(|&b| b != 0)
 }
 
-/// Every bit of what is written, and around it. Within long zeros a bit of each unit, each time another of its 128: a
-/// reader sees there the same as one unit further.
+/// Every bit of what is written, and around it. Within long zeros one of each few: a reader goes by units of 16 bytes, so
+/// that they look alike there, and each time another of a unit's 128 bits is taken.
 fn bits(file: u8, bytes: &[u8], every: bool, harms: &mut Vec<Harm>) {
     for at in 0..bytes.len() {
-        let unit = at / UNIT;
+        let is_dense = every || is_near(bytes, at);
+        let turn = at / STRIDE;
         for bit in 0..8 {
-            let is_turn = unit * 37 % (8 * UNIT) == at % UNIT * 8 + bit;
-            if every || is_turn || is_near(bytes, at) {
+            let is_turn = at % STRIDE / UNIT == turn % (STRIDE / UNIT) && at % UNIT * 8 + bit == turn * 37 % (8 * UNIT);
+            if is_dense || is_turn {
                 harms.push(Harm::Bit { file, at: at as u32, bit: bit as u8 });
             }
         }
     }
 }
 
-/// Every length within and around what is written; within long zeros one of each unit.
+/// Every length within and around what is written; within long zeros one of each few, at another place of a unit.
 fn cuts(file: u8, bytes: &[u8], harms: &mut Vec<Harm>) {
-    let is_turn = |len: usize| len / UNIT * 5 % UNIT == len % UNIT;
+    let is_turn = |len: usize| len % STRIDE == len / STRIDE * 5 % STRIDE;
     let lens = (0..bytes.len()).filter(|&len| is_turn(len) || is_near(bytes, len));
     harms.extend(lens.map(|len| Harm::Cut { file, len: len as u32 }));
 }

@@ -1,13 +1,13 @@
 //! Row 3: damage (P1, P2, P7).
 //!
-//! Two small directories that the cache itself made (see [`directory`]) are damaged in one place each time, looked into,
+//! Two small directories that the cache itself made are damaged in one place each time, looked into,
 //! opened, asked for every key, written to, and opened again. A get gives the newest version or a miss; a record that the
 //! damage does not touch is a hit, unless docs/durability.md says that it is forgotten; what is lost is counted.
 //!
 //! What is exhaustive, for each file of a directory, the manifest and free files included:
-//! - every bit of every byte that is not zero, of the 16 zero bytes before and behind it, and of the ends of each block;
-//!   within longer zeros (nothing was written there, and no checksum covers it) one bit of every 16 bytes, each time
-//!   another of the 128: a reader goes by units of 16 bytes, so one looks like the next;
+//! - every bit of every byte that is not zero, and of the 16 bytes before and behind it. Within longer zeros nothing was
+//!   written and no checksum covers it: there one bit of every 64 bytes, each time another of the 128 of a unit of 16 bytes,
+//!   by which a reader goes;
 //! - every length that the file can be cut to, chosen in the same way;
 //! - every sector of 512 bytes that is not zero: zeroed; replaced by each different sector that any file of the directory
 //!   holds or held in an older life; exchanged with each other one. Sectors of zeros: replaced by what the same place of
@@ -15,12 +15,12 @@
 //!
 //! `--slice full` turns over every bit of every file, and takes more directories.
 
-pub mod directory;
-pub mod expect;
-pub mod forge;
-pub mod harm;
-pub mod layout;
-pub mod trial;
+mod directory;
+mod expect;
+mod forge;
+mod harm;
+mod layout;
+mod trial;
 
 use std::cell::OnceCell;
 
@@ -117,7 +117,8 @@ pub fn run_every(order: &Order, stride: usize) -> Result<Outcome> {
             cases.push((0, Harm::parse(&words, &grounds[0].directory, &grounds[0].donors)?));
         }
         None => {
-            let all = grounds.iter().enumerate().flat_map(|(n, ground)| ground.harms.iter().map(move |harm| (n, *harm)));
+            let all =
+                grounds.iter().enumerate().flat_map(|(n, ground)| ground.harms.iter().map(move |harm| (n, *harm)));
             cases.extend(all.step_by(stride));
         }
     }

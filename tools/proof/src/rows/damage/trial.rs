@@ -141,7 +141,8 @@ fn weigh(directory: &Directory, expected: &Expected, cache: &DiskCache, answers:
             None => {}
         }
     }
-    let is_told = report.dropped_damaged + report.dropped_doubtful + report.torn_bytes + stats.counts.misses_damaged > 0;
+    let is_told =
+        report.dropped_damaged + report.dropped_doubtful + report.torn_bytes + stats.counts.misses_damaged > 0;
     if is_silent && !is_told {
         return Err(format!("SILENT: something is lost and no counter says so: {}", told()));
     }
