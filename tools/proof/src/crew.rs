@@ -8,7 +8,7 @@ use crate::panics;
 use crate::row::Failure;
 
 /// How many failures are kept: the first say it all.
-const MOST_FAILURES: usize = 400;
+const MOST_FAILURES: usize = 5;
 
 /// A case that is the same at so many looks does not end.
 const LOOKS: u32 = 300;
