@@ -18,6 +18,8 @@ pub struct Directory {
     pub created: bool,
     /// Slots that have a file.
     pub slots: Vec<u16>,
+    /// Slots whose name is taken by what is no file: a link, say. They are not used.
+    pub blocked: Vec<u16>,
     /// Names that are not ours, left alone.
     pub foreign: Vec<String>,
     /// Holds the lock until dropped.
@@ -45,6 +47,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     // Another opener may have been here before we had the lock: what counts is what is there now.
     let names = backend.list(dir).await.map_err(Error::io("open", dir))?;
     let slots = names.iter().filter(|n| n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
+    let blocked = names.iter().filter(|n| !n.is_file).filter_map(|n| parse_segment_name(&n.name)).collect();
     let found = find_manifest(backend, dir, &names).await?;
     let created = found.is_none();
     let manifest = match found {
@@ -62,7 +65,7 @@ pub async fn open(backend: &dyn Backend, dir: &Path, fresh: impl FnOnce() -> Res
     let ours = |n: &std::ffi::OsStr| n == LOCK || n == MANIFEST || n == MANIFEST_TMP;
     let foreign = names.iter().filter(|n| !(ours(&n.name) || n.is_file && parse_segment_name(&n.name).is_some()));
     let foreign = foreign.map(|n| n.name.to_string_lossy().escape_debug().to_string()).collect();
-    Ok(Directory { manifest, created, slots, foreign, lock })
+    Ok(Directory { manifest, created, slots, blocked, foreign, lock })
 }
 
 fn has(names: &[DirEntry], name: &str) -> bool {

@@ -173,7 +173,7 @@ async fn mark_free(r: &Recovery, file: &dyn DiskFile) -> io::Result<()> {
         stream: FREE_STREAM,
         directory_id: r.manifest.directory_id,
     };
-    write_all(file, 0, &header.encode()).await?;
+    write_all(file, 0, &header.encode_block()).await?;
     file.sync_data().await
 }
 

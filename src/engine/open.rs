@@ -92,6 +92,7 @@ impl Prepared {
     pub async fn recover(self) -> Result<Arc<Engine>> {
         let Self { config, backend, counters, directory, clock, index, segments, .. } = self;
         let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
+        directory.blocked.iter().for_each(|&slot| segments.block(slot));
         for name in &directory.foreign {
             report.note(format!("{name} is not ours; it is left alone"));
         }

@@ -354,9 +354,7 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
     };
     let len = DATA_START as usize;
     let mut buf = log.pool.take(len)?;
-    let encoded = header.encode();
-    buf[..len].fill(0);
-    buf[..encoded.len()].copy_from_slice(&encoded);
+    buf[..len].copy_from_slice(&header.encode_block());
     let direct = log.config.direct_io;
     let file = log.backend.open(&victim.path, OpenMode::ReadWrite { direct }).await?;
     // A write that timed out, of the victim's or this one at an earlier try, may still land. Who writes holds the lock

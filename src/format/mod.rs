@@ -47,7 +47,8 @@
 //! | where in the file | what |
 //! |---|---|
 //! | 0 to 63 | segment header |
-//! | 64 to 4,095 | zero |
+//! | 64 to 4,031 | zero |
+//! | 4,032 to 4,095 | the header's twin: the same 64 bytes once more |
 //! | from 4,096 | records, each starting at a multiple of 16 bytes, one directly behind the other |
 //! | `rows_offset` | sealed segments only: rows of 24 bytes, in the order of their records; then zero |
 //! | the last 64 bytes | sealed segments only: the trailer |
@@ -70,7 +71,13 @@
 //! | 60 | 4 | CRC over bytes 0 to 59 |
 //!
 //! The header makes the segment: it is written once the segment before it in its stream is sealed, while what follows it
-//! may be written earlier. So data behind a header of zeros, or behind one that says free, are nothing.
+//! may be written earlier. So data behind a header of zeros, or behind one that says free, are nothing. The file has its
+//! full length, on the device, before that: one that has a header and is shorter was cut.
+//!
+//! **Twin.** Header and twin are written together, in one block but in different sectors; either of them, or the trailer,
+//! says which segment it is. Where they disagree one of them is damaged, of an earlier life of the file, or of another file:
+//! then it is the segment whose checksum the record at 4,096 bears, and if it bears none, that with the greatest id. A
+//! segment that one of them calls free is free. Directories that were begun before there was a twin have zeros in its place.
 //!
 //! ## Record
 //!
@@ -163,7 +170,7 @@
 //! | 60 | 4 | CRC over bytes 0 to 59 |
 //!
 //! When a file is freed, its last 4,096 bytes become zero before its header says so. So a trailer is that of the segment
-//! which stands in the file now, and stands in for a header that is damaged.
+//! which stands in the file now, and stands in for a header and a twin that are damaged.
 //!
 //! # Reading
 //!

@@ -1,4 +1,4 @@
-//! The header of a segment file: its first 64 bytes; the rest of the first block is zero.
+//! The header of a segment file: its first 64 bytes, and once more the last 64 bytes of the first block; zero between.
 
 use thiserror::Error;
 
@@ -11,6 +11,8 @@ use crate::types::{BLOCK_BYTES, Millis, SegmentId};
 pub const DATA_START: u64 = BLOCK_BYTES;
 /// Length of the header.
 pub const SEGMENT_HEADER_BYTES: usize = 64;
+/// Offset of its twin: in another sector, so that what damages one leaves the other.
+pub const TWIN_AT: u64 = DATA_START - SEGMENT_HEADER_BYTES as u64;
 /// The highest stream number: 0 new entries, 1 reinserted ones, 2 short-lived ones.
 pub const MAX_STREAM: u8 = 2;
 /// The stream number of a segment that holds nothing. The id stays, so that it is never used again.
@@ -70,7 +72,16 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Decodes the first 64 bytes of a segment file; what follows them is ignored.
+    /// The first block of a segment file: the header, zeros, and the header's twin.
+    pub fn encode_block(&self) -> [u8; DATA_START as usize] {
+        let mut block = [0; DATA_START as usize];
+        let header = self.encode();
+        copy(&mut block, 0, &header);
+        copy(&mut block, TWIN_AT as usize, &header);
+        block
+    }
+
+    /// Decodes the first 64 bytes of a segment file, or its twin's; what follows them is ignored.
     ///
     /// # Errors
     /// The first [`HeaderDefect`], in the order in which they are declared.

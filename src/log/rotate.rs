@@ -164,7 +164,7 @@ impl Log {
             SegmentHeader { id, segment_len_bytes, created, stream: stream as u8, directory_id: self.directory_id };
         let mut tail = Tail::new(segment_len_bytes);
         let spare = tail.reserve(&self.pool, DATA_START)?;
-        tail.push(&[&header.encode()], DATA_START, 0, spare);
+        tail.push(&[&header.encode_block()], DATA_START, 0, spare);
         Ok(Arc::new(Segment::open(id, taken.slot, path, file, tail)))
     }
 
@@ -188,6 +188,8 @@ impl Log {
         }
         if !is_whole {
             file.allocate(self.segments.segment_len_bytes()).await?;
+            // So that a file which has a header and is short was cut: there were records that nobody knows.
+            file.sync_data().await?;
             self.backend.sync_dir(self.segments.dir()).await?;
         }
         Ok(file)

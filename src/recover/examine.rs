@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Recovery, Unsealed, Used};
-use crate::backend::{Backend, DiskFile, OpenMode, exact};
+use crate::backend::{Backend, DiskFile, OpenMode};
 use crate::error::{Error, Result};
 use crate::format::file_name::segment_name;
 use crate::format::footer::{FooterDefect, Row};
-use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
 use crate::index::Location;
 use crate::index::load::{Batch, Candidate, Claim};
+use crate::segment::identity::{Identity, identify};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Doubt, Summary};
 use crate::stats::RecoveryReport;
@@ -91,30 +92,26 @@ async fn examine(r: Recovery, slot: u16) -> Result<Examined> {
 async fn look(r: &Recovery, slot: u16, file: Arc<dyn DiskFile>, is_locked: bool) -> io::Result<Option<Examined>> {
     let manifest = &r.manifest;
     let is_whole = file.len().await? == manifest.segment_len_bytes;
-    let head = exact::read_up_to(&*file, 0, SEGMENT_HEADER_BYTES).await?;
-    let report = RecoveryReport { bytes_read: head.len() as u64, ..RecoveryReport::default() };
+    let found = identify(&*file, Some(manifest.directory_id), manifest.segment_len_bytes).await?;
+    let report = RecoveryReport { bytes_read: DATA_START, ..RecoveryReport::default() };
     let state = State::Free { id: None, is_whole };
     let mut one = Examined { slot, file, state, report, doubt: None };
-    let header = match SegmentHeader::decode(&head) {
-        Ok(header) => header,
-        Err(defect) => match scan::lost_header(&*one.file, manifest).await? {
-            Some(header) => {
-                one.report.note(format!("{}: {defect}; its footer is there", segment_name(slot)));
-                header
-            }
-            None if !is_locked => return Ok(None),
-            None if head.iter().all(|&b| b == 0) => return Ok(Some(one)),
-            None => {
-                one.report
-                    .note(format!("{}: {defect}; its records, and what is older, are dropped", segment_name(slot)));
-                one.report.dropped_damaged += 1;
-                return Ok(Some(Examined { state: State::Lost { is_whole }, doubt: Some(Doubt::Anywhere), ..one }));
-            }
-        },
+    let header = match found.identity {
+        Identity::Ours(header) => header,
+        Identity::Foreign(_) => {
+            let note = format!("{} belongs to another directory; it is left alone", segment_name(slot));
+            return Ok(Some(Examined { state: State::Foreign(note), ..one }));
+        }
+        _ if !is_locked => return Ok(None),
+        Identity::Blank => return Ok(Some(one)),
+        Identity::Lost(defect) => {
+            one.report.note(format!("{}: {defect}; its records, and what is older, are dropped", segment_name(slot)));
+            one.report.dropped_damaged += 1;
+            return Ok(Some(Examined { state: State::Lost { is_whole }, doubt: Some(Doubt::Anywhere), ..one }));
+        }
     };
-    if header.directory_id != manifest.directory_id {
-        let note = format!("{} belongs to another directory; it is left alone", segment_name(slot));
-        return Ok(Some(Examined { state: State::Foreign(note), ..one }));
+    if let Some(fault) = found.fault {
+        one.report.note(format!("{}: {fault}; it is known from another place", segment_name(slot)));
     }
     if header.stream == FREE_STREAM {
         let state = State::Free { id: Some(header.id), is_whole };
@@ -155,6 +152,10 @@ async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: 
     }
     one.doubt = scan::doubt(&*one.file, header, &scanned).await?;
     let is_whole = len == manifest.segment_len_bytes;
+    if len < manifest.segment_len_bytes {
+        one.report.note(format!("{} is cut off at {len} bytes; what is older is dropped", segment_name(one.slot)));
+        one.report.dropped_damaged += 1;
+    }
     let (id, stream, rows, newest) = (header.id, header.stream, scanned.rows, scanned.newest);
     if rows.is_empty() {
         if one.doubt.is_some() {

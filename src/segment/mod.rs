@@ -14,6 +14,7 @@ use crate::format::footer::Row;
 use crate::types::{RecordKind, SegmentId, Sequence};
 
 mod doubt;
+pub mod identity;
 pub mod scan;
 pub mod set;
 pub mod tail;

@@ -7,7 +7,6 @@ use crate::backend::DiskFile;
 use crate::backend::exact::read_up_to;
 use crate::format::digest::digest;
 use crate::format::footer::{self, FooterDefect, Row, Trailer};
-use crate::format::manifest::Manifest;
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
 use crate::format::segment_header::{DATA_START, SegmentHeader};
 use crate::types::{BLOCK_BYTES, Digest, MAX_KEY_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
@@ -292,29 +291,16 @@ pub async fn read_trailer(file: &dyn DiskFile, segment_len_bytes: u64) -> io::Re
 /// # Errors
 /// The disk's.
 pub async fn doubt(file: &dyn DiskFile, header: &SegmentHeader, found: &Scanned) -> io::Result<Option<Doubt>> {
+    // A file has its full length before its header is written.
+    if file.len().await? < header.segment_len_bytes {
+        return Ok(Some(Doubt::In(header.stream, header.id)));
+    }
     let Some(hidden_at) = found.hidden_at else { return Ok(None) };
     let trailer = read_trailer(file, header.segment_len_bytes).await?.filter(|t| t.segment == header.id);
     // But for moved records, sequences ascend with offsets.
     let next = found.rows.last().filter(|row| row.offset() > hidden_at && header.stream != Stream::Reinserted as u8);
     let newest = trailer.map(|t| t.max_sequence).or(next.map(|row| row.sequence));
     Ok(Some(newest.map_or(Doubt::In(header.stream, header.id), Doubt::UpTo)))
-}
-
-/// The header of a segment that has lost it, as far as its trailer says: freeing a file takes the trailer away too, so
-/// that it is of what stands there now. `None` if there is no trailer. The stream is not known.
-///
-/// # Errors
-/// The disk's.
-pub async fn lost_header(file: &dyn DiskFile, manifest: &Manifest) -> io::Result<Option<SegmentHeader>> {
-    let trailer = read_trailer(file, manifest.segment_len_bytes).await?;
-    Ok(trailer.map(|trailer| SegmentHeader {
-        id: trailer.segment,
-        segment_len_bytes: manifest.segment_len_bytes,
-        created: trailer.newest,
-        // That of which the least is known.
-        stream: Stream::Reinserted as u8,
-        directory_id: manifest.directory_id,
-    }))
 }
 
 /// The footer of a segment that is sealed.

@@ -164,6 +164,13 @@ impl SegmentSet {
         self.slots.write()[slot as usize] = State::Taken;
     }
 
+    /// Something that is not ours stands in the slot's place: it is never given out.
+    pub fn block(&self, slot: u16) {
+        if let Some(state) = self.slots.write().get_mut(slot as usize) {
+            *state = State::Taken;
+        }
+    }
+
     /// Gives out a slot if more than `reserve` are available: a free file first, since written extents are quicker
     /// than fresh ones (FINDINGS.md); in turn, so that a slot number comes back late.
     pub fn take(&self, reserve: u64) -> Option<Taken> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use esker::DiskCache;
+use esker::format::segment_header::{FREE_STREAM, SegmentHeader, TWIN_AT};
 
 use crate::table::{Table, fill_until, get, put, synced};
 
@@ -99,11 +100,12 @@ async fn trap_13_where_keys_are_hidden_what_may_have_been_replaced_is_forgotten(
     }
 }
 
-/// Damages the header of the segment that holds `needle`, and its trailer if `both`.
+/// Damages the header of the segment that holds `needle`, and if `both` its twin and the trailer too.
 fn behead(table: &Table, needle: &str, both: bool) {
     let (path, _) = table.find_on_disk(needle.as_bytes());
     rot(table, &path, 20, 1);
     if both {
+        rot(table, &path, TWIN_AT + 20, 1);
         let len = table.sim.read_file(&path).unwrap().len() as u64;
         rot(table, &path, len - 10, 1);
     }
@@ -135,7 +137,7 @@ async fn trap_13_a_damaged_header_costs_nothing_while_the_footer_is_there() {
     }
 }
 
-/// P2, P7. Header and trailer are both damaged: whatever may have been replaced there is forgotten and counted, once.
+/// P2, P7. Header, twin and trailer are damaged: whatever may have been replaced there is forgotten and counted, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_13_a_segment_that_nothing_is_known_of_puts_everything_older_in_doubt() {
     let table = Table::new(6, 8);
@@ -181,4 +183,88 @@ async fn trap_13_a_hidden_record_that_is_the_newest_of_its_segment_uncovers_noth
         assert_eq!(get(&cache, "newer").await.as_deref(), Some("something else"));
         cache.close().await.unwrap();
     }
+}
+
+/// A segment that was being written, with both versions, whose header is then damaged by `harm`. What came of the reopen.
+async fn unsealed(seed: u64, harm: impl Fn(&Table, &Path)) -> (Table, DiskCache) {
+    let mut table = Table::new(seed, 8);
+    let cache = table.open().await;
+    put(&cache, "k", OLD, synced()).await;
+    cache.close().await.unwrap();
+    let cache = table.open().await;
+    put(&cache, "k", NEW, synced()).await;
+    let (path, _) = table.find_on_disk(NEW.as_bytes());
+    table.sim = table.sim.reopen();
+    drop(cache);
+    harm(&table, &path);
+    let cache = table.open().await;
+    (table, cache)
+}
+
+/// P2, P7. The sector of the header reads as zeros, as in a file that was never begun: its twin says what it is. Found by
+/// the scoreboard's row 3.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_an_unsealed_segment_whose_header_is_zero_is_known_by_the_twin() {
+    let (_, cache) = unsealed(9, |table, path| table.sim.zero(path, 0..512).unwrap()).await;
+    assert_eq!(get(&cache, "k").await.as_deref(), Some(NEW), "{:?}", cache.recovery_report());
+    assert_eq!(cache.recovery_report().dropped_doubtful, 0, "{:?}", cache.recovery_report());
+}
+
+/// P2, P7. A bit of the header of a segment that has no footer yet cost the whole cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_an_unsealed_segment_whose_header_is_damaged_costs_nothing() {
+    let (_, cache) = unsealed(10, |table, path| rot(table, path, 20, 1)).await;
+    assert_eq!(get(&cache, "k").await.as_deref(), Some(NEW), "{:?}", cache.recovery_report());
+    let report = cache.recovery_report();
+    assert_eq!((report.dropped_damaged, report.dropped_doubtful), (0, 0), "{report:?}");
+    assert!(report.notes.iter().any(|note| note.contains("checksum")), "{report:?}");
+}
+
+/// Replaces the first sector of the file that holds `needle`.
+fn replace_header(table: &Table, needle: &str, sector: &[u8]) {
+    let (path, _) = table.find_on_disk(needle.as_bytes());
+    let mut bytes = table.sim.read_file(&path).unwrap();
+    bytes[..512].copy_from_slice(&sector[..512]);
+    table.sim.write_file(&path, bytes).unwrap();
+}
+
+/// P2, P7. A header that landed in the wrong file, of a sealed segment or of a free one, is not believed: the file looked
+/// free, and what its records replaced came back. Found by the scoreboard's row 3.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_header_of_another_file_is_not_believed() {
+    for is_free in [false, true] {
+        let table = Table::new(11, 8);
+        three_segments(&table).await;
+        let (other, _) = table.find_on_disk(b"something else");
+        let mut sector = table.sim.read_file(other).unwrap();
+        if is_free {
+            let header = SegmentHeader { stream: FREE_STREAM, ..SegmentHeader::decode(&sector).unwrap() };
+            sector[..64].copy_from_slice(&header.encode());
+        }
+        replace_header(&table, NEW, &sector);
+        for _ in 0..2 {
+            let cache = table.open().await;
+            assert_eq!(get(&cache, "k").await.as_deref(), Some(NEW), "{:?}", cache.recovery_report());
+            assert_eq!(get(&cache, "newer").await.as_deref(), Some("something else"));
+            let report = cache.recovery_report();
+            assert_eq!((report.dropped_damaged, report.dropped_doubtful), (0, 0), "{report:?}");
+            assert!(report.notes.iter().any(|note| note.contains("another file")), "{report:?}");
+            cache.close().await.unwrap();
+        }
+    }
+}
+
+/// P2. A freed file to which the header of its last life came back stays freed. Found by the scoreboard's row 3.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_freed_file_whose_old_header_came_back_stays_freed() {
+    let table = Table::new(12, 8);
+    let cache = table.open().await;
+    put(&cache, "k", OLD, synced()).await;
+    let (path, _) = table.find_on_disk(OLD.as_bytes());
+    let before = table.sim.read_file(&path).unwrap();
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 1).await;
+    cache.close().await.unwrap();
+    replace_header(&table, OLD, &before);
+    let cache = table.open().await;
+    assert_eq!(get(&cache, "k").await, None, "{:?}", cache.recovery_report());
 }

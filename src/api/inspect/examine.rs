@@ -11,58 +11,32 @@ use crate::format::file_name::segment_name;
 use crate::format::footer::{FooterDefect, Row};
 use crate::format::manifest::Manifest;
 use crate::format::record::{self, HEADER_BYTES};
-use crate::format::segment_header::{FREE_STREAM, HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::segment::Doubt;
+use crate::segment::identity::{Identified, Identity, identify};
 use crate::segment::scan::{self, Damage, Scope, Seen};
 use crate::types::{MAX_KEY_BYTES, Millis, SegmentId};
 
 /// The stream whose records keep the creation times they had before they were moved.
 const REINSERTED: u8 = 1;
 
-/// What the header says of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// All zero: nothing was ever written.
-    Blank,
-    /// Not a header that can be used.
-    Damaged(HeaderDefect),
-    /// Of another directory.
-    Foreign(SegmentHeader),
-    /// Holds nothing any more.
-    Free(SegmentHeader),
-    /// Holds records.
-    Used(SegmentHeader),
+/// What the file says it is.
+///
+/// # Errors
+/// The disk's.
+pub async fn read_head(file: &dyn DiskFile, manifest: Option<&Manifest>) -> io::Result<Identified> {
+    let segment_len_bytes = match manifest {
+        Some(manifest) => manifest.segment_len_bytes,
+        None => file.len().await?,
+    };
+    identify(file, manifest.map(|m| m.directory_id), segment_len_bytes).await
 }
 
-impl Head {
-    /// What it decodes to, in a directory with this id.
-    pub fn of(bytes: &[u8], directory_id: Option<u64>) -> Self {
-        match SegmentHeader::decode(bytes) {
-            Err(_) if bytes.iter().all(|&b| b == 0) => Self::Blank,
-            Err(defect) => Self::Damaged(defect),
-            Ok(header) if directory_id.is_some_and(|id| id != header.directory_id) => Self::Foreign(header),
-            Ok(header) if header.stream == FREE_STREAM => Self::Free(header),
-            Ok(header) => Self::Used(header),
-        }
-    }
-
-    /// What the file's trailer says instead, if the header says nothing.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub async fn lost(&self, file: &dyn DiskFile, manifest: Option<&Manifest>) -> io::Result<Option<SegmentHeader>> {
-        match (self, manifest) {
-            (Self::Blank | Self::Damaged(_), Some(manifest)) => scan::lost_header(file, manifest).await,
-            _ => Ok(None),
-        }
-    }
-
-    /// The header, if there is one.
-    pub fn header(&self) -> Option<&SegmentHeader> {
-        match self {
-            Self::Blank | Self::Damaged(_) => None,
-            Self::Foreign(header) | Self::Free(header) | Self::Used(header) => Some(header),
-        }
+/// The header, if there is one.
+pub fn header_of(head: &Identified) -> Option<&SegmentHeader> {
+    match &head.identity {
+        Identity::Blank | Identity::Lost(_) => None,
+        Identity::Foreign(header) | Identity::Ours(header) => Some(header),
     }
 }
 
@@ -74,7 +48,7 @@ pub struct Examined {
     /// Its length in bytes.
     pub len_bytes: u64,
     /// Its header.
-    pub head: Head,
+    pub head: Identified,
     /// What it was sealed or begun as, also where the header is lost.
     pub segment: Option<(u8, SegmentId)>,
     /// What it is.
@@ -93,11 +67,6 @@ pub struct Examined {
     pub defect: Option<String>,
 }
 
-/// The first 64 bytes of a file, fewer where it ends.
-pub async fn read_head(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-    exact::read_up_to(file, 0, SEGMENT_HEADER_BYTES).await
-}
-
 impl Inspector {
     /// Opens the file of a slot; `None` if it is gone.
     pub(super) async fn open_slot(&self, slot: u16) -> Result<Option<Arc<dyn DiskFile>>> {
@@ -111,25 +80,26 @@ impl Inspector {
         for _ in 0..2 {
             let Some(file) = self.open_slot(slot).await? else { return Ok(None) };
             let found = examine_once(&*file, &path, manifest).await.map_err(Error::io("read", &path))?;
-            let after = read_head(&*file).await.map_err(Error::io("read", &path))?;
-            if Head::of(&after, Some(manifest.directory_id)) == found.head {
+            let after = read_head(&*file, Some(manifest)).await.map_err(Error::io("read", &path))?;
+            if after == found.head {
                 return Ok(Some(found));
             }
         }
-        let mut found = Examined::new(&path, 0, Head::Blank, SegmentState::Changing);
+        let head = Identified { identity: Identity::Blank, fault: None, is_twin_wrong: false };
+        let mut found = Examined::new(&path, 0, head, SegmentState::Changing);
         found.len_bytes = manifest.segment_len_bytes;
         Ok(Some(found))
     }
 }
 
 impl Examined {
-    fn new(path: &Path, len_bytes: u64, head: Head, state: SegmentState) -> Self {
+    fn new(path: &Path, len_bytes: u64, head: Identified, state: SegmentState) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self {
             name,
             len_bytes,
             head,
-            segment: head.header().map(|h| (h.stream, h.id)),
+            segment: header_of(&head).map(|h| (h.stream, h.id)),
             state,
             rows: Vec::new(),
             damage: Vec::new(),
@@ -143,22 +113,18 @@ impl Examined {
 
 async fn examine_once(file: &dyn DiskFile, path: &Path, manifest: &Manifest) -> io::Result<Examined> {
     let len_bytes = file.len().await?;
-    let head = Head::of(&read_head(file).await?, Some(manifest.directory_id));
+    let head = read_head(file, Some(manifest)).await?;
     let empty = |state| Examined::new(path, len_bytes, head, state);
-    let header = match head {
-        Head::Free(_) => return Ok(empty(SegmentState::Free)),
-        Head::Foreign(_) => return Ok(empty(SegmentState::Foreign)),
-        Head::Used(header) => header,
-        Head::Blank | Head::Damaged(_) => match (scan::lost_header(file, manifest).await?, head) {
-            (Some(header), _) => header,
-            (None, Head::Damaged(defect)) => {
-                let (doubt, defect) = (Some(Doubt::Anywhere), Some(defect.to_string()));
-                return Ok(Examined { doubt, defect, ..empty(SegmentState::Damaged) });
-            }
-            (None, _) => return Ok(empty(SegmentState::Free)),
-        },
+    let header = match head.identity {
+        Identity::Blank => return Ok(empty(SegmentState::Free)),
+        Identity::Foreign(_) => return Ok(empty(SegmentState::Foreign)),
+        Identity::Ours(header) if header.stream == FREE_STREAM => return Ok(empty(SegmentState::Free)),
+        Identity::Ours(header) => header,
+        Identity::Lost(defect) => {
+            let (doubt, defect) = (Some(Doubt::Anywhere), Some(defect.to_string()));
+            return Ok(Examined { doubt, defect, ..empty(SegmentState::Damaged) });
+        }
     };
-    let empty = |state| Examined { segment: Some((header.stream, header.id)), ..empty(state) };
     match scan::read_footer(file, header.id, manifest.segment_len_bytes).await? {
         Ok(footer) => {
             let rows: Vec<Row> = footer.rows().collect();

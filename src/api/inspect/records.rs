@@ -4,13 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::examine::{Head, read_head};
+use super::examine::{header_of, read_head};
 use super::summary::stream_name;
 use super::{Inspector, SegmentState, escape};
 use crate::backend::{Backend, OpenMode};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
+use crate::format::segment_header::FREE_STREAM;
+use crate::segment::identity::Identity;
 use crate::segment::scan::{self, Scope, Seen};
 use crate::types::RecordKind;
 
@@ -82,29 +84,29 @@ impl Inspector {
         let len_bytes = file.len().await.map_err(failed)?;
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let manifest = catalog::read_manifest(backend, dir).await.ok();
-        let head = Head::of(&read_head(&*file).await.map_err(failed)?, manifest.map(|m| m.directory_id));
+        let head = read_head(&*file, manifest.as_ref()).await.map_err(failed)?;
+        let header = header_of(&head);
         let mut listing = Listing {
-            id: head.header().map(|h| h.id.0),
+            id: header.map(|h| h.id.0),
             state: SegmentState::Free,
-            stream: head.header().and_then(|h| stream_name(h.stream)),
-            created: head.header().map(|h| h.created.0),
+            stream: header.and_then(|h| stream_name(h.stream)),
+            created: header.map(|h| h.created.0),
             len_bytes,
             data_end: 0,
             records: 0,
             defect: None,
         };
-        let lost = head.lost(&*file, manifest.as_ref()).await.map_err(failed)?;
-        let header = match head {
-            Head::Blank | Head::Damaged(_) if let Some(header) = lost => header,
-            Head::Blank | Head::Free(_) => return Ok(listing),
-            Head::Damaged(defect) => {
+        let header = match head.identity {
+            Identity::Blank => return Ok(listing),
+            Identity::Ours(header) if header.stream == FREE_STREAM => return Ok(listing),
+            Identity::Lost(defect) => {
                 listing.state = SegmentState::Damaged;
                 listing.defect = Some(defect.to_string());
                 return Ok(listing);
             }
-            Head::Foreign(header) | Head::Used(header) => header,
+            Identity::Foreign(header) | Identity::Ours(header) => header,
         };
-        let is_foreign = matches!(head, Head::Foreign(_));
+        let is_foreign = matches!(head.identity, Identity::Foreign(_));
         // Another directory's seed says nothing of these keys.
         let manifest = manifest.filter(|_| !is_foreign);
         let segment_len_bytes = manifest.map_or(header.segment_len_bytes, |m| m.segment_len_bytes);

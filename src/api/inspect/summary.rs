@@ -1,6 +1,6 @@
 //! Footers only: quick, and all that the figures need.
 
-use super::examine::Examined;
+use super::examine::{Examined, header_of};
 use super::fold::Fold;
 use super::{Inspector, SegmentState, SegmentSummary, Summary};
 use crate::error::Result;
@@ -63,7 +63,7 @@ impl Inspector {
 }
 
 fn of_segment(one: &Examined) -> SegmentSummary {
-    let header = one.head.header();
+    let header = header_of(&one.head);
     // A segment of which nothing is known loses what it held, however much that was.
     let lost = one.state == SegmentState::Damaged && one.segment.is_none();
     SegmentSummary {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Inspector;
-use super::examine::{Head, read_head};
+use super::examine::read_head;
 use crate::error::{Error, Result};
 use crate::format::file_name::{LOCK, MANIFEST, MANIFEST_TMP, segment_name};
 use crate::format::footer;
 use crate::format::manifest::Manifest;
+use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
+use crate::segment::identity::{Identified, Identity};
 use crate::types::SegmentId;
 
 mod segment;
@@ -150,7 +152,7 @@ impl Inspector {
         for attempt in 0..ATTEMPTS {
             let Some(file) = self.open_slot(slot).await? else { return Ok(()) };
             let one = segment::check(&*file, &name, manifest).await.map_err(failed)?;
-            let after = Head::of(&read_head(&*file).await.map_err(failed)?, manifest.map(|m| m.directory_id));
+            let after = read_head(&*file, manifest).await.map_err(failed)?;
             let is_settled = after == one.head && (one.is_sealed || one.report.damage.is_empty());
             let is_stable = after == one.head;
             checked = is_stable.then_some(one);
@@ -170,7 +172,7 @@ impl Inspector {
         report.bytes_read += one.bytes_read;
         report.damage.extend(one.damage);
         report.notes.extend(one.notes);
-        if let Head::Used(header) = head {
+        if let Some(header) = used(&head) {
             if let Some(other) = seen.ids.insert(header.id, name.clone()) {
                 report.damage(&name, 0, format!("the same segment id, {}, as {other}", header.id));
             }
@@ -178,6 +180,14 @@ impl Inspector {
             seen.strange_footers.extend(strange_footer.map(|end| (name, end, len_bytes)));
         }
         Ok(())
+    }
+}
+
+/// The header of a segment.
+fn used(head: &Identified) -> Option<SegmentHeader> {
+    match head.identity {
+        Identity::Ours(header) if header.stream != FREE_STREAM => Some(header),
+        _ => None,
     }
 }
 

@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::{Head, VerifyReport, read_head};
+use super::{Identified, Identity, VerifyReport, read_head};
+use crate::api::inspect::examine::header_of;
 use crate::backend::{DiskFile, exact};
 use crate::format::footer::{self, FooterDefect, Row, TRAILER_BYTES};
 use crate::format::manifest::Manifest;
 use crate::format::object::{ChunkKey, ObjectHead};
-use crate::format::segment_header::{DATA_START, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::segment_header::{FREE_STREAM, SEGMENT_HEADER_BYTES, SegmentHeader, TWIN_AT};
 use crate::segment::scan::{self, Footer, Scanned, Scope, Seen};
 use crate::types::{BLOCK_BYTES, RecordKind};
 
 /// What was found in a file.
 pub struct Checked {
     /// Its header.
-    pub head: Head,
+    pub head: Identified,
     /// Whether it has a whole footer: then nothing writes to it.
     pub is_sealed: bool,
     /// Findings.
@@ -40,36 +41,32 @@ struct Check<'a> {
 /// The disk's.
 pub async fn check(file: &dyn DiskFile, name: &str, manifest: Option<&Manifest>) -> io::Result<Checked> {
     let len_bytes = file.len().await?;
-    let head = Head::of(&read_head(file).await?, manifest.map(|m| m.directory_id));
-    let own_len = head.header().map_or(len_bytes, |h| h.segment_len_bytes);
+    let head = read_head(file, manifest).await?;
+    let own_len = header_of(&head).map_or(len_bytes, |h| h.segment_len_bytes);
     let segment_len_bytes = manifest.map_or(own_len, |m| m.segment_len_bytes);
     let report = VerifyReport::default();
     let mut this = Check { file, name, manifest, len_bytes, segment_len_bytes, report };
-    let lost = head.lost(file, manifest).await?;
-    let (is_sealed, strange_footer) = match &head {
-        Head::Blank | Head::Damaged(_) if let Some(header) = &lost => {
-            this.damage(0, "the segment header is damaged; the footer says which segment it is");
-            this.used(header).await?
-        }
-        Head::Blank => (this.blank().await?, None),
-        Head::Damaged(defect) => {
+    let (is_sealed, strange_footer) = match head.identity {
+        Identity::Blank => (this.blank().await?, None),
+        Identity::Lost(defect) => {
             this.damage(0, format!("{defect}; the records of the segment are lost"));
             (false, None)
         }
-        Head::Foreign(_) => {
+        Identity::Foreign(_) => {
             this.report.note(name, "belongs to another directory; the cache leaves it alone");
             (true, None)
         }
-        Head::Free(_) => (this.lengths().await?, None),
-        Head::Used(header) => {
-            this.lengths().await?;
-            if header.segment_len_bytes != segment_len_bytes {
-                this.damage(
-                    24,
-                    format!("the header says {} bytes, the manifest {segment_len_bytes}", header.segment_len_bytes),
-                );
+        Identity::Ours(header) => {
+            this.heads(&head).await?;
+            if header.stream == FREE_STREAM {
+                (true, None)
+            } else {
+                if header.segment_len_bytes != segment_len_bytes {
+                    let says = header.segment_len_bytes;
+                    this.damage(24, format!("the header says {says} bytes, the manifest {segment_len_bytes}"));
+                }
+                this.used(&header).await?
             }
-            this.used(header).await?
         }
     };
     Ok(Checked { head, is_sealed, report: this.report, strange_footer })
@@ -81,29 +78,29 @@ impl Check<'_> {
     }
 
     /// A file that was never written holds zeros. Its header is written last of what goes ahead of the seal before it, so
-    /// data alone are a segment that never began; with a footer it was one that lost its header.
+    /// data alone are a segment that never began.
     async fn blank(&mut self) -> io::Result<bool> {
-        let trailer_at = self.len_bytes.saturating_sub(TRAILER_BYTES as u64);
-        let trailer = exact::read_up_to(self.file, trailer_at, TRAILER_BYTES).await?;
-        if footer::decode_any_trailer(&trailer, self.segment_len_bytes).is_ok() {
-            self.damage(0, "the header is zero, but there is a footer; the records are lost");
-            return Ok(false);
-        }
         Ok(self.first_byte(0, self.len_bytes).await?.is_none())
     }
 
-    /// Length of the file, and zeros behind the header.
-    async fn lengths(&mut self) -> io::Result<bool> {
+    /// Length of the file, the header, its twin, and zeros between them.
+    async fn heads(&mut self, head: &Identified) -> io::Result<()> {
         let (len, want) = (self.len_bytes, self.segment_len_bytes);
         if len < want {
             self.damage(len, format!("the file ends here; a segment has {want} bytes"));
         } else if len > want {
             self.damage(want, format!("{} bytes too many; a segment has {want}", len - want));
         }
-        if let Some(offset) = self.first_byte(SEGMENT_HEADER_BYTES as u64, DATA_START.min(len)).await? {
+        if let Some(fault) = head.fault {
+            self.damage(0, format!("{fault}; it is known from another place, and no record is touched"));
+        }
+        if let Some(offset) = self.first_byte(SEGMENT_HEADER_BYTES as u64, TWIN_AT.min(len)).await? {
             self.damage(offset, "not zero behind the segment header; no record is touched");
         }
-        Ok(true)
+        if head.is_twin_wrong {
+            self.damage(TWIN_AT, "the second copy of the segment header is another; no record is touched");
+        }
+        Ok(())
     }
 
     /// Where the first byte other than zero is.

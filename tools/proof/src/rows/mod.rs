@@ -6,6 +6,7 @@ pub mod concurrency;
 pub mod crashes;
 #[cfg(target_os = "linux")]
 pub mod cuts;
+pub mod damage;
 pub mod failures;
 #[cfg(target_os = "linux")]
 pub mod full;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
     vec![
         Box::new(crashes::Crashes),
         Box::new(scripts::Scripts),
+        Box::new(damage::Damage),
         #[cfg(target_os = "linux")]
         Box::new(blocks::Blocks),
         #[cfg(target_os = "linux")]
