@@ -90,10 +90,10 @@ read_log() {
             has_result = 0
         }
         /^test .* \.\.\. FAILED$/ { bad(target, $2) }
-        # A panic in a thread may tear the line apart: the list at the end has the name too.
         /^error(\[|:)/ && target == "" && first == "" { first = $0 }
         /^test result:/ {
             has_result = 1; passed += $4; ignored += $8
+            # What a test prints may tear its line apart.
             if ($6 > 0 && failures == before) bad(target, $6 " tests failed")
             before = failures
         }
