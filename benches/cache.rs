@@ -26,11 +26,8 @@ const TASKS: [usize; 5] = [1, 8, 32, 128, 512];
 /// Length of the values that many tasks share.
 const SHARED_LEN: usize = 4 << 10;
 /// The ways to the disk that a default build has.
-const BACKENDS: &[BackendKind] = if cfg!(all(target_os = "linux", feature = "io-uring")) {
-    &[BackendKind::Uring, BackendKind::TokioFs]
-} else {
-    &[BackendKind::TokioFs]
-};
+const BACKENDS: &[BackendKind] =
+    if cfg!(has_uring) { &[BackendKind::Uring, BackendKind::TokioFs] } else { &[BackendKind::TokioFs] };
 /// Bytes of values in each cache, and fewest values.
 const SET_BYTES: u64 = 128 << 20;
 const MIN_ENTRIES: u64 = 12;

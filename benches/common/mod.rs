@@ -12,9 +12,9 @@ use esker::{BackendKind, DiskCache};
 
 pub mod args;
 pub mod file_per_key;
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(has_uring)]
 pub mod raw_disk;
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(has_uring)]
 pub mod raw_ring;
 pub mod report;
 

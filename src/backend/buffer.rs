@@ -140,7 +140,7 @@ impl Deref for WriteBuf {
     }
 }
 
-#[cfg(all(target_os = "linux", feature = "tokio-uring"))]
+#[cfg(has_tokio_uring)]
 mod ring_buffer {
     #![expect(unsafe_code, reason = "the trait by which `tokio-uring` takes buffers is unsafe to implement")]
 

@@ -33,9 +33,9 @@ pub mod probe;
 mod queue;
 pub mod sim;
 pub mod tokio_fs;
-#[cfg(all(target_os = "linux", feature = "tokio-uring"))]
+#[cfg(has_tokio_uring)]
 pub mod tokio_uring;
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(has_uring)]
 pub mod uring;
 
 pub use buffer::{BufferPool, PoolBuf, WriteBuf};

@@ -25,7 +25,7 @@ pub fn choose(kind: BackendKind) -> Result<Arc<dyn Backend>> {
 
 fn best() -> Arc<dyn Backend> {
     uring().unwrap_or_else(|why| {
-        if cfg!(all(target_os = "linux", feature = "io-uring")) {
+        if cfg!(has_uring) {
             tracing::warn!(%why, "backend uring cannot run here, using tokio_fs");
         } else {
             tracing::info!(%why, "using backend tokio_fs");
@@ -34,29 +34,29 @@ fn best() -> Arc<dyn Backend> {
     })
 }
 
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(has_uring)]
 fn uring() -> Result<Arc<dyn Backend>, String> {
     let ring = super::uring::Uring::new().map_err(|e| refusal(&e))?;
     Ok(Arc::new(ring))
 }
 
-#[cfg(not(all(target_os = "linux", feature = "io-uring")))]
+#[cfg(not(has_uring))]
 fn uring() -> Result<Arc<dyn Backend>, String> {
-    Err("it needs Linux and the Cargo feature `io-uring`".to_owned())
+    Err("it needs Linux, a processor that the crate `io-uring` knows, and the Cargo feature `io-uring`".to_owned())
 }
 
-#[cfg(all(target_os = "linux", feature = "tokio-uring"))]
+#[cfg(has_tokio_uring)]
 fn tokio_uring() -> Result<Arc<dyn Backend>, String> {
     let ring = super::tokio_uring::TokioUring::new().map_err(|e| refusal(&e))?;
     Ok(Arc::new(ring))
 }
 
-#[cfg(not(all(target_os = "linux", feature = "tokio-uring")))]
+#[cfg(not(has_tokio_uring))]
 fn tokio_uring() -> Result<Arc<dyn Backend>, String> {
-    Err("it needs Linux and the Cargo feature `tokio-uring`".to_owned())
+    Err("it needs Linux, a processor that the crate `io-uring` knows, and the Cargo feature `tokio-uring`".to_owned())
 }
 
-#[cfg(all(target_os = "linux", any(feature = "io-uring", feature = "tokio-uring")))]
+#[cfg(any(has_uring, has_tokio_uring))]
 fn refusal(e: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let hint = match e.kind() {

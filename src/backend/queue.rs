@@ -28,7 +28,7 @@ impl<T> Reply<T> {
     }
 }
 
-#[cfg(all(test, target_os = "linux", feature = "io-uring"))]
+#[cfg(all(test, has_uring))]
 impl<T> Reply<T> {
     /// A reply outside of any queue, and where it arrives.
     pub fn pair() -> (Self, oneshot::Receiver<io::Result<T>>) {

@@ -58,7 +58,7 @@ mod tokio_fs {
     contract_with_a_system!();
 }
 
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(has_uring)]
 mod uring {
     fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
         Ok(std::sync::Arc::new(esker::backend::uring::Uring::new()?))
@@ -66,7 +66,7 @@ mod uring {
     contract_with_a_system!();
 }
 
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(has_uring)]
 mod uring_of_three_threads {
     fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
         Ok(std::sync::Arc::new(esker::backend::uring::Uring::with_threads(3)?))
@@ -96,7 +96,7 @@ mod sim_with_delays {
     contract!();
 }
 
-#[cfg(all(target_os = "linux", feature = "tokio-uring"))]
+#[cfg(has_tokio_uring)]
 mod tokio_uring {
     fn make() -> std::io::Result<std::sync::Arc<dyn esker::backend::Backend>> {
         Ok(std::sync::Arc::new(esker::backend::tokio_uring::TokioUring::new()?))

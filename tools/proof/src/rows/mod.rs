@@ -12,6 +12,7 @@ pub mod failures;
 pub mod full;
 pub mod kill;
 pub mod landing;
+pub mod ports;
 pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
@@ -38,5 +39,6 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
         Box::new(soak::Soak),
+        Box::new(ports::PORTS),
     ]
 }

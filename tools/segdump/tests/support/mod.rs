@@ -3,8 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "damage is done behind the back of the library")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -68,14 +68,20 @@ pub fn json(command: &str, path: &Path) -> (i32, Value) {
 }
 
 pub fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
-    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+    write_at(&OpenOptions::new().write(true).open(path).unwrap(), offset, bytes);
 }
 
 pub fn flip(path: &Path, offset: u64) {
-    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
-    file.read_exact_at(&mut byte, offset).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    write_at(&file, offset, &[byte[0] ^ 0x10]);
+}
+
+fn write_at(mut file: &File, offset: u64, bytes: &[u8]) {
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.write_all(bytes).unwrap();
 }
 
 pub fn copy(from: &Path) -> tempfile::TempDir {
