@@ -99,7 +99,8 @@ impl Inspector {
             if let Some(one) = self.examine(&manifest, slot).await? {
                 fold.add(&one);
                 is_changing |= one.state == SegmentState::Changing;
-                places.push((slot, one.name, one.head.header().map_or(SegmentId(0), |h| h.id)));
+                // The trailer may say it where the header is lost.
+                places.push((slot, one.name, one.segment.map_or(SegmentId(0), |(_, id)| id)));
             }
         }
         let newest = fold.get(digest);

@@ -48,7 +48,8 @@ pub struct RecordInfo {
 /// The segment whose records were listed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listing {
-    /// The segment's id; none if the header does not say, and then no record can be told from one of an earlier life.
+    /// The segment's id; none if neither header nor footer says it, and then no record can be told from one of an
+    /// earlier life.
     pub id: Option<u64>,
     /// What it is.
     pub state: SegmentState,
@@ -95,7 +96,10 @@ impl Inspector {
         };
         let lost = head.lost(&*file, manifest.as_ref()).await.map_err(failed)?;
         let header = match head {
-            Head::Blank | Head::Damaged(_) if let Some(header) = lost => header,
+            Head::Blank | Head::Damaged(_) if let Some(header) = lost => {
+                listing.id = Some(header.id.0);
+                header
+            }
             Head::Blank | Head::Free(_) => return Ok(listing),
             Head::Damaged(defect) => {
                 listing.state = SegmentState::Damaged;

@@ -8,8 +8,11 @@ pub mod crashes;
 pub mod cuts;
 pub mod failures;
 pub mod full;
+#[cfg(unix)]
+pub mod fuzz;
 pub mod kill;
 pub mod landing;
+pub mod memory;
 pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
@@ -33,6 +36,9 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
+        Box::new(memory::ROW),
+        #[cfg(unix)]
+        Box::new(fuzz::Fuzz),
         Box::new(soak::Soak),
     ]
 }
