@@ -2,41 +2,17 @@
 //!
 //! `ESKER_INDEX_FULL=1 cargo test --release --test index_memory -- --nocapture` goes on to 50 million entries in steps
 //! of 5 %.
-#![allow(unsafe_code, reason = "a counting global allocator is the only measure that nothing escapes")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use esker::index::{Change, Index, Location};
 use esker::{Digest, MemoryCache};
 
-/// Counts the bytes that are allocated, and the most there were.
-struct Counting;
+#[path = "common/heap.rs"]
+mod heap;
 
-static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
-static PEAK_BYTES: AtomicI64 = AtomicI64::new(0);
-
-fn count(bytes: i64) {
-    let live = LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
-}
-
-// SAFETY: every call goes unchanged to the system's allocator, which keeps the contract; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        // SAFETY: `pointer` came from `System.alloc` with this layout, since `alloc` gave it out.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use heap::{Counting, live_bytes};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -48,10 +24,6 @@ const NOISE_BYTES: i64 = 16 << 10;
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn live_bytes() -> i64 {
-    LIVE_BYTES.load(Ordering::Relaxed)
 }
 
 fn full() -> bool {
@@ -166,7 +138,7 @@ async fn fill_a_memory_cache() {
     let large_buffer = Bytes::from(vec![7u8; 1 << 20]);
     let buffer_bytes = 1 << 20;
     for (round, value_len) in [1usize, 100, 5000, 100_000, 0, 3000].into_iter().enumerate() {
-        PEAK_BYTES.store(live_bytes(), Ordering::Relaxed);
+        heap::forget_peak();
         for n in 0..(CAPACITY_BYTES as usize * 3 / (value_len + 350)) {
             // A slice: holding it would hold the whole buffer.
             let value = large_buffer.slice(n % 1000..n % 1000 + value_len);
@@ -174,7 +146,7 @@ async fn fill_a_memory_cache() {
             assert!(outcome.is_ok_and(|outcome| outcome.is_stored()));
         }
         let said = cache.stats().memory_bytes;
-        let taken = PEAK_BYTES.load(Ordering::Relaxed) - before - buffer_bytes;
+        let taken = heap::peak_bytes() - before - buffer_bytes;
         println!("values of {value_len}: {} entries, {said} bytes said, {taken} taken at most", cache.stats().entries);
         assert!((CAPACITY_BYTES * 9 / 10..=CAPACITY_BYTES).contains(&said), "{said} bytes said");
         // A thirty-second part for what is being copied, moved or freed at the moment of the peak.

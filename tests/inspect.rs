@@ -64,23 +64,35 @@ fn sealed(id: u64, records: &[Record<'_>]) -> Vec<u8> {
     file
 }
 
-/// Lays the segments down, in slots of this order, and asks both for `k`.
-async fn both(segments: &[(u64, &[Record<'_>])]) -> (Option<String>, Option<String>, Verdict) {
-    let sim = Sim::new(1);
-    let manifest = Manifest {
+fn manifest() -> Manifest {
+    Manifest {
         directory_id: DIRECTORY,
         segment_len_bytes: SEGMENT_LEN_BYTES,
         seed: SEED,
         created: NOW,
         cleared: Sequence(0),
         index_shards: 1,
-    };
+    }
+}
+
+/// Lays the segments down, in slots of this order, and asks both for `k`.
+async fn both(segments: &[(u64, &[Record<'_>])]) -> (Option<String>, Option<String>, Verdict) {
+    both_after(segments, |_| {}).await
+}
+
+/// As [`both`], with damage done.
+async fn both_after(
+    segments: &[(u64, &[Record<'_>])],
+    damage: impl FnOnce(&Sim),
+) -> (Option<String>, Option<String>, Verdict) {
+    let sim = Sim::new(1);
     let dir = Path::new(DIR);
-    sim.write_file(dir.join("MANIFEST"), manifest.encode()).unwrap();
+    sim.write_file(dir.join("MANIFEST"), manifest().encode()).unwrap();
     sim.write_file(dir.join("LOCK"), "").unwrap();
     for (slot, (id, records)) in segments.iter().enumerate() {
         sim.write_file(dir.join(format!("seg-{slot:04x}.esk")), sealed(*id, records)).unwrap();
     }
+    damage(&sim);
     let inspector = Inspector::new(Arc::new(sim.clone()), DIR, NOW);
     let summary = inspector.summary().await.unwrap();
     let found = inspector.get(b"k").await.unwrap();
@@ -131,4 +143,23 @@ async fn a_later_sequence_wins_in_an_older_segment() {
     assert_eq!((served.as_deref(), shown.as_deref()), (Some("v2"), Some("v2")));
     let (served, _, verdict) = both(&[(1, &[(RecordKind::Delete, 6, "")]), (2, reinserted)]).await;
     assert_eq!((served, verdict), (None, Verdict::Deleted));
+}
+
+/// Found by fuzzing: the trailer says which segment it is, and the cache serves it; `segdump get` said that it is damaged,
+/// and `segdump records` listed records of an unknown segment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_lost_its_header_is_looked_at_as_it_is_served() {
+    let (served, shown, _) = both_after(&[(3, &[(RecordKind::Put, 5, "value")])], |sim| {
+        sim.zero(Path::new(DIR).join("seg-0000.esk"), 0..64).unwrap();
+    })
+    .await;
+    assert_eq!((served.as_deref(), shown.as_deref()), (Some("value"), Some("value")));
+
+    let sim = Sim::new(1);
+    let path = Path::new(DIR).join("seg-0000.esk");
+    sim.write_file(Path::new(DIR).join("MANIFEST"), manifest().encode()).unwrap();
+    sim.write_file(&path, sealed(3, &[(RecordKind::Put, 5, "value")])).unwrap();
+    sim.zero(&path, 0..64).unwrap();
+    let listing = Inspector::records(&sim, &path, &mut |_| {}).await.unwrap();
+    assert_eq!((listing.id, listing.records), (Some(3), 1));
 }

@@ -5,11 +5,12 @@ use proc_macro2::TokenTree;
 use super::source::{Source, visit};
 
 /// The only files that may use it, with the reason.
-const ADDRESSES: [(&str, &str); 4] = [
+const ADDRESSES: [(&str, &str); 5] = [
     ("src/backend/uring/ring.rs", "submission entries name buffers and descriptors that the kernel then uses"),
     ("src/backend/buffer.rs", "aligned memory that the kernel writes into"),
     ("benches/common/raw_ring.rs", "the bare ring that the backend is measured against"),
-    ("tests/index_memory.rs", "an allocator that counts, to measure what the index takes"),
+    ("tests/drops/hasty.rs", "planted faults that traps and sanitizers must catch"),
+    ("tests/common/heap.rs", "an allocator that counts, to measure what an index or a hostile file takes"),
 ];
 
 /// Lines that may stand between the comment and the word: an attribute, the start of the statement.

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod forward;
+pub mod heap;
 pub mod hook;
 
 use esker::Config;

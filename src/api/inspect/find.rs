@@ -99,6 +99,7 @@ impl Inspector {
             if let Some(one) = self.examine(&manifest, slot).await? {
                 fold.add(&one);
                 is_changing |= one.state == SegmentState::Changing;
+                // The trailer may say it where the header is lost.
                 places.push((slot, one.name, one.segment.map_or(SegmentId(0), |(_, id)| id)));
             }
         }

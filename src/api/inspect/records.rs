@@ -50,7 +50,8 @@ pub struct RecordInfo {
 /// The segment whose records were listed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listing {
-    /// The segment's id; none if the header does not say, and then no record can be told from one of an earlier life.
+    /// The segment's id; none if neither header nor footer says it, and then no record can be told from one of an
+    /// earlier life.
     pub id: Option<u64>,
     /// What it is.
     pub state: SegmentState,

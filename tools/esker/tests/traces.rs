@@ -97,3 +97,35 @@ fn the_built_in_workload_follows_from_its_seed() {
     assert_eq!(whole.requests, synthetic::REQUESTS);
     assert!(whole.largest_bytes > 1 << 20 && whole.unique_bytes > 500_000_000, "{whole:?}");
 }
+
+/// A zstd frame of `blocks` runs of 128 KiB of one byte, which asks for a window of `window_log` bits.
+fn bomb(byte: u8, blocks: u32, window_log: u8) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (window_log - 10) << 3];
+    for n in 1..=blocks {
+        let header = u32::from(n == blocks) | 1 << 1 | (128 << 10) << 3;
+        frame.extend_from_slice(&header.to_le_bytes()[..3]);
+        frame.push(byte);
+    }
+    frame
+}
+
+/// Found by fuzzing: 3,600 packed bytes took 240 MiB, and 18 bytes 128 MiB.
+#[test]
+fn few_packed_bytes_fill_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = read(file(dir.path(), "endless.csv.zst", &bomb(b'a', 900, 17))).unwrap_err();
+    assert!(error.contains("a row has more than"), "{error}");
+    let error = read(file(dir.path(), "wide.ctr.zst", &bomb(0, 3, 27))).unwrap_err();
+    assert!(error.contains("wide.ctr.zst: record 1: Frame requires too much memory"), "{error}");
+    // What zstd packs without being told otherwise is read.
+    assert_eq!(read(file(dir.path(), "narrow.ctr.zst", &bomb(0, 21, 23))).unwrap().len(), 128 << 10);
+}
+
+#[test]
+fn the_longest_key_is_read_however_it_is_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let longest = "\"".repeat(64 << 10);
+    let row = format!("0,\"{}\",1,0,get\n", longest.replace('"', "\"\""));
+    let all = read(file(dir.path(), "long.csv", row.repeat(3).as_bytes())).unwrap();
+    assert_eq!((all.len(), all[0].key.bytes()), (3, longest.as_bytes()));
+}

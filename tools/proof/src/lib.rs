@@ -23,3 +23,5 @@ pub mod steered;
 pub mod usage;
 pub mod watched;
 pub mod writer;
+
+pub use common::heap;

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use esker_proof::{scoreboard, writer};
+use esker_proof::{heap, scoreboard, writer};
+
+/// Row 14 bounds what a hostile file may take.
+#[global_allocator]
+static ALLOCATOR: heap::Counting = heap::Counting;
 
 /// Proves the promises of the Esker cache, or shows where they fail.
 #[derive(Parser)]

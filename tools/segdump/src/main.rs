@@ -14,8 +14,7 @@ use esker::backend::tokio_fs::TokioFs;
 use esker::clock::{Clock, SystemClock};
 use esker::inspect::{Inspector, Verdict, escape};
 
-mod table;
-mod words;
+use segdump::words;
 
 /// Looks into an Esker cache directory, and never writes.
 #[derive(Parser)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{Key, Op, Request};
+use super::{Key, Op, Request, unpacked};
 
 /// Length of a record in bytes.
 pub const RECORD_LEN_BYTES: usize = 21;
@@ -15,7 +15,7 @@ pub const RECORD_LEN_BYTES: usize = 21;
 /// Reads a trace, a record at a time.
 pub struct Reader {
     path: PathBuf,
-    stream: BufReader<zstd::Decoder<'static, BufReader<File>>>,
+    stream: BufReader<Box<dyn Read + Send>>,
     number: u64,
     done: bool,
 }
@@ -27,8 +27,15 @@ impl Reader {
     /// If the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open the trace {}", path.display()))?;
-        let decoder = zstd::Decoder::new(file).with_context(|| format!("cannot read the trace {}", path.display()))?;
-        let stream = BufReader::with_capacity(1 << 20, decoder);
+        Self::new(path, file)
+    }
+
+    /// Reads a trace that is packed in `stream`; `path` is its name in errors.
+    ///
+    /// # Errors
+    /// If the stream cannot be unpacked.
+    pub fn new(path: &Path, stream: impl Read + Send + 'static) -> Result<Self> {
+        let stream = BufReader::with_capacity(1 << 20, unpacked(path, stream)?);
         Ok(Self { path: path.to_owned(), stream, number: 0, done: false })
     }
 

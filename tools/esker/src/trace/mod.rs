@@ -9,10 +9,11 @@ pub mod synthetic;
 pub mod text;
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// What a request does.
@@ -142,6 +143,18 @@ impl Trace {
         }
         Ok(sum)
     }
+}
+
+/// How far back a packed trace may refer, as a power of two: 32 MiB. That much is kept in memory, and a hostile file asks
+/// for more. `zstd` packs with up to 8 MiB unless it is told otherwise (`--ultra`, `--long`).
+const MAX_WINDOW_LOG: u32 = 25;
+
+/// The bytes that are packed in a zstd stream.
+fn unpacked(path: &Path, packed: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>> {
+    let failed = || format!("cannot read the trace {}", path.display());
+    let mut decoder = zstd::Decoder::new(packed).with_context(failed)?;
+    decoder.window_log_max(MAX_WINDOW_LOG).with_context(failed)?;
+    Ok(Box::new(decoder))
 }
 
 fn open(path: &Path) -> Result<Requests> {

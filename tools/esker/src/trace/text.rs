@@ -4,21 +4,45 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use esker::MAX_KEY_BYTES;
 
-use super::{Key, Op, Request};
+use super::{Key, Op, Request, unpacked};
 
 const COLUMNS: &str = "time,key,size,ttl,op";
+/// The longest row, in bytes: the longest key with every byte a quote, which is doubled, and room for the rest.
+const MAX_ROW_BYTES: usize = 3 * MAX_KEY_BYTES;
+
+/// Reads no further than one row may reach: a row without an end, from a few packed bytes, fills no memory.
+struct Bounded {
+    stream: Box<dyn Read + Send>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(io::Error::other(format!("a row has more than {MAX_ROW_BYTES} bytes")));
+        }
+        let len = buf.len().min(left);
+        let read = self.stream.read(&mut buf[..len])?;
+        self.left.store(left - read, Ordering::Relaxed);
+        Ok(read)
+    }
+}
 
 /// Reads a CSV trace, a row at a time, and numbers the keys in order of first appearance.
 pub struct Reader {
     path: PathBuf,
-    rows: csv::Reader<Box<dyn Read + Send>>,
+    rows: csv::Reader<Bounded>,
+    /// How much of the stream may be read until the row ends.
+    left: Arc<AtomicUsize>,
     row: csv::ByteRecord,
     numbers: HashMap<Arc<[u8]>, u64>,
     first: bool,
@@ -32,19 +56,26 @@ impl Reader {
     /// If the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open the trace {}", path.display()))?;
+        Self::new(path, file)
+    }
+
+    /// Reads a trace from `stream`, unpacked if `path`, its name in errors, ends in `.zst`.
+    ///
+    /// # Errors
+    /// If the stream cannot be unpacked.
+    pub fn new(path: &Path, stream: impl Read + Send + 'static) -> Result<Self> {
         let packed = path.extension().is_some_and(|end| end == "zst");
-        let stream: Box<dyn Read + Send> = if packed {
-            Box::new(zstd::Decoder::new(file).with_context(|| format!("cannot read the trace {}", path.display()))?)
-        } else {
-            Box::new(file)
-        };
+        let stream = if packed { unpacked(path, stream)? } else { Box::new(stream) };
+        let left = Arc::new(AtomicUsize::new(0));
+        let stream = Bounded { stream, left: left.clone() };
         let rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(stream);
         let (row, numbers) = (csv::ByteRecord::new(), HashMap::new());
-        Ok(Self { path: path.to_owned(), rows, row, numbers, first: true, done: false })
+        Ok(Self { path: path.to_owned(), rows, left, row, numbers, first: true, done: false })
     }
 
     fn request(&mut self) -> Result<Option<Request>> {
         loop {
+            self.left.store(MAX_ROW_BYTES, Ordering::Relaxed);
             let more = self.rows.read_byte_record(&mut self.row);
             if !more.with_context(|| format!("cannot read the trace {}", self.path.display()))? {
                 return Ok(None);

@@ -10,9 +10,12 @@ pub mod damage;
 pub mod failures;
 #[cfg(target_os = "linux")]
 pub mod full;
+#[cfg(unix)]
+pub mod fuzz;
 pub mod kill;
 pub mod landing;
 pub mod ports;
+pub mod memory;
 pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
@@ -38,6 +41,9 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
+        Box::new(memory::ROW),
+        #[cfg(unix)]
+        Box::new(fuzz::Fuzz),
         Box::new(soak::Soak),
         Box::new(ports::PORTS),
     ]

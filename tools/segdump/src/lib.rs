@@ -1,0 +1,4 @@
+//! The words of `segdump`, as a library so that its reports on hostile directories can be tried in memory.
+
+mod table;
+pub mod words;
