@@ -138,11 +138,15 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     }
     // Ids whose header did not get to the device are not given out again: their records may have.
     r.segments.saw_id(SegmentId(r.segments.newest_id().0 + r.spare_ids));
+    // What is in use is not installed yet, and has the room before what is free.
+    let mut room = r.segments.limit().saturating_sub(r.segments.census().files + used.len() as u64);
     for (slot, is_whole, lost) in free {
         if let Some(file) = lost {
             mark_free(r, &*file).await.map_err(Error::io("free", r.segments.path(slot)))?;
         }
-        free_slot(r, slot, is_whole).await?;
+        let is_kept = is_whole && room > 0;
+        room -= u64::from(is_kept);
+        free_slot(r, slot, is_kept).await?;
     }
     // What was removed does not come back beside what is made in its place; and a file that a killed process had just made
     // does not go with the power, after something was synced in it.
@@ -177,15 +181,15 @@ async fn mark_free(r: &Recovery, file: &dyn DiskFile) -> io::Result<()> {
     file.sync_data().await
 }
 
-async fn free_slot(r: &Recovery, slot: u16, is_whole: bool) -> Result<()> {
-    let path = r.segments.path(slot);
-    // A file of another length was never finished, or belongs to a larger cache than this one.
-    if is_whole && !r.segments.is_over_limit() {
+/// Keeps a free file or removes it: one of another length was never finished, or belongs to a larger cache than this one.
+async fn free_slot(r: &Recovery, slot: u16, is_kept: bool) -> Result<()> {
+    if is_kept {
         r.segments.set_free(slot);
-        return Ok(());
+    } else {
+        let path = r.segments.path(slot);
+        r.backend.remove(&path).await.map_err(Error::io("remove", &path))?;
+        r.segments.set_absent(slot);
     }
-    r.backend.remove(&path).await.map_err(Error::io("remove", &path))?;
-    r.segments.set_absent(slot);
     Ok(())
 }
 

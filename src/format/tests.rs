@@ -6,7 +6,7 @@ use super::checksum;
 use super::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES, Trailer};
 use super::length::{LengthClass, MAX_RECORD_BYTES};
 use super::manifest::{Manifest, ManifestDefect};
-use super::object::ObjectHead;
+use super::object::{ChunkKey, ObjectHead};
 use super::record::{self, Defect, HEADER_BYTES, Header};
 use super::segment_header::{HeaderDefect, SegmentHeader};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence};
@@ -208,6 +208,13 @@ fn a_pad_that_says_more_than_a_pad_is_refused() {
 }
 
 #[test]
+fn only_a_pad_vouches_for_what_was_synced() {
+    let pad = record::encode_pad(4096, SEGMENT, 8192, 7777).unwrap();
+    assert_eq!(record::decode_header(&pad, SEGMENT, 8192).unwrap().vouched(), Some(7777));
+    assert_eq!(record::decode_header(&put_record(), SEGMENT, 4096).unwrap().vouched(), None);
+}
+
+#[test]
 fn a_gap_is_zero_and_shorter_than_any_pad() {
     assert_eq!(record::gap_bytes(&[0; 64], 4096 - 16), Some(16));
     assert_eq!(record::gap_bytes(&[0; 32], 4096 - 32), Some(32));
@@ -341,6 +348,7 @@ fn a_newer_format_is_refused_by_name() {
     assert_eq!(Manifest::decode(&newer[..12]), Err(ManifestDefect::NewerVersion(2)), "whatever its length");
     assert_eq!(Manifest::decode(&sealed(good.clone(), 8, 0)), Err(ManifestDefect::Meaning));
     assert_eq!(Manifest::decode(&good[..255]), Err(ManifestDefect::Truncated));
+    assert_eq!(Manifest::decode(&[0; 255]), Err(ManifestDefect::Truncated), "too short to say whose it is");
     assert_eq!(Manifest::decode(&sealed(good, 0, b'e')), Err(ManifestDefect::Magic));
     let segment = segment_header().encode().to_vec();
     assert_eq!(SegmentHeader::decode(&sealed(segment, 8, 2)), Err(HeaderDefect::Version(2)));
@@ -361,6 +369,21 @@ fn an_undamaged_impossible_value_is_refused() {
     for (at, byte) in [(12, 1), (54, 1), (62, 1), (72, 1), (251, 1), (24, 1), (31, 1), (26, 0)] {
         assert_eq!(Manifest::decode(&sealed(good.clone(), at, byte)), Err(ManifestDefect::Meaning), "byte {at}");
     }
+}
+
+#[test]
+fn a_manifest_shows_all_but_its_seed() {
+    let shown = format!("{:?}", manifest());
+    assert!(shown.contains("directory_id: 5") && shown.contains("cleared: Sequence(3)"), "{shown}");
+    assert!(!shown.contains("seed") && !shown.contains("165"), "{shown}");
+}
+
+#[test]
+fn a_chunk_that_no_head_can_count_is_refused() {
+    let key = |object, index| ChunkKey::decode(&ChunkKey { object: Sequence(object), index }.encode());
+    let most = u64::from(u32::MAX) - 1;
+    assert_eq!(key(1, most), Some(ChunkKey { object: Sequence(1), index: most }));
+    assert_eq!([key(1, most + 1), key(1 << 48, 0)], [None; 2]);
 }
 
 #[test]
