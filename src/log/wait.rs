@@ -1,11 +1,11 @@
 //! Waiting until a record is as durable as its writer asked. Many writers share one write and one `fdatasync`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{Log, WANT_SYNCED, WANT_WRITTEN};
 use crate::error::{Error, Result};
 use crate::segment::{Segment, Stream};
+use crate::sync::atomic::Ordering;
 use crate::types::Durability;
 
 /// Where a record ends.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::file_name::{LOCK, MANIFEST, MANIFEST_TMP, segment_name};
 use crate::format::footer;
 use crate::format::manifest::Manifest;
+use crate::sync::time;
 use crate::types::SegmentId;
 
 mod segment;
@@ -158,7 +159,7 @@ impl Inspector {
                 break;
             }
             if attempt + 1 < ATTEMPTS {
-                tokio::time::sleep(WRITE_LANDS_WITHIN).await;
+                time::sleep(WRITE_LANDS_WITHIN).await;
             }
         }
         report.segments += 1;

@@ -10,6 +10,7 @@ pub mod failures;
 pub mod full;
 pub mod kill;
 pub mod landing;
+pub mod schedules;
 pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
+        Box::new(schedules::SCHEDULES),
         Box::new(soak::Soak),
     ]
 }
