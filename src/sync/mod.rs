@@ -16,14 +16,17 @@ mod words {
 
 #[cfg(shuttle)]
 mod words {
+    pub use super::semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+    pub use shuttle::future::batch_semaphore::TryAcquireError;
     pub use shuttle::sync::{atomic, mpsc};
     pub use shuttle::{thread, thread_local};
     pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock};
-    pub use shuttle_tokio::sync::{Mutex as AsyncMutex, Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-    pub use shuttle_tokio::sync::{TryAcquireError, oneshot};
+    pub use shuttle_tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
     pub use shuttle_tokio::task;
 }
 
+#[cfg(shuttle)]
+mod semaphore;
 #[cfg(shuttle)]
 pub mod time;
 

@@ -37,10 +37,7 @@ fn with<T>(act: impl FnOnce(&mut World) -> T) -> T {
 /// Time begins: to be called first in a schedule, and again in the next.
 pub fn begin() {
     with(|world| *world = World::default());
-    drop(shuttle::future::spawn(async {
-        with(|world| world.mover = Some(shuttle::current::me()));
-        poll_fn(go_on).await
-    }));
+    drop(shuttle::future::spawn(poll_fn(go_on)));
 }
 
 /// The task that moves time, and whether it may run though others can: the next timer is due soon.
@@ -53,6 +50,12 @@ pub fn mover() -> Option<(TaskId, bool)> {
 
 fn go_on(cx: &mut Context<'_>) -> Poll<()> {
     let due = with(|world| {
+        if world.mover.is_none() {
+            // The scheduler knows it from here on: until then it was chosen as any other.
+            world.mover = Some(shuttle::current::me());
+            cx.waker().wake_by_ref();
+            return None;
+        }
         let due = world.timers.pop_first();
         match &due {
             Some(((at, _), _)) => world.now = world.now.max(*at),

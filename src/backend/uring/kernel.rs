@@ -202,7 +202,8 @@ impl Builder {
 
     /// As the crate's.
     pub fn build(&self, entries: u32) -> io::Result<IoUring> {
-        Ok(IoUring { entries: entries as usize, pushed: Vec::new(), in_flight: Vec::new(), done: VecDeque::new() })
+        let (pushed, in_flight, done) = (Vec::new(), Vec::new(), VecDeque::new());
+        Ok(IoUring { entries: entries as usize, pushed, in_flight, done, is_up: false })
     }
 }
 
@@ -231,6 +232,8 @@ pub struct IoUring {
     pushed: Vec<squeue::Entry>,
     in_flight: Vec<squeue::Entry>,
     done: VecDeque<Answer>,
+    /// It has answered once: from then on it may be short of memory.
+    is_up: bool,
 }
 
 // SAFETY: the addresses in the entries are used by the thread that owns the ring, as `Ring::push` promises they may be.
@@ -271,7 +274,7 @@ impl IoUring {
 
     /// As the crate's; others run meanwhile. A signal may come, or memory be short.
     pub fn submit_and_wait(&mut self, want: usize) -> io::Result<usize> {
-        if one_in(12) {
+        if self.is_up && one_in(12) {
             return Err([Errno::INTR, Errno::AGAIN, Errno::BUSY][thread_rng().gen_range(0..3)].into());
         }
         self.in_flight.append(&mut self.pushed);
@@ -288,6 +291,7 @@ impl IoUring {
                 }
             }
             if self.done.len() >= want {
+                self.is_up = true;
                 return Ok(0);
             }
             thread::yield_now();

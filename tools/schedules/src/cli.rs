@@ -76,7 +76,7 @@ fn parts(args: &Args) -> Vec<Part> {
     let Some(case) = &args.case else {
         let part = |scenario: &Scenario| {
             let count = args.schedules * scenario.percent / 100;
-            Part { scenario: *scenario, cases: Cases::new(args.seed, 0, count), seed: args.seed }
+            Part { scenario: *scenario, cases: Cases::new(scenario.name, args.seed, 0, count), seed: args.seed }
         };
         return ALL.iter().filter(is_planted).map(part).collect();
     };
@@ -85,8 +85,8 @@ fn parts(args: &Args) -> Vec<Part> {
     let Some(scenario) = ALL.iter().find(|s| s.name == name) else { return Vec::new() };
     let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
     let (seed, cases) = match (number(), number()) {
-        (Some(seed), Some(number)) => (seed, Cases::new(seed, number, 1)),
-        _ => (args.seed, Cases::new(args.seed, 0, args.schedules)),
+        (Some(seed), Some(number)) => (seed, Cases::new(name, seed, number, 1)),
+        _ => (args.seed, Cases::new(name, args.seed, 0, args.schedules)),
     };
     vec![Part { scenario: *scenario, cases, seed }]
 }

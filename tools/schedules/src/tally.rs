@@ -22,8 +22,10 @@ pub struct Cases {
 }
 
 impl Cases {
-    /// Schedules from `first` on, `count` of them.
-    pub fn new(seed: u64, first: u64, count: u64) -> Self {
+    /// Schedules of a scenario from `first` on, `count` of them.
+    pub fn new(name: &str, seed: u64, first: u64, count: u64) -> Self {
+        // Scenarios do not share their dice.
+        let seed = name.bytes().fold(seed, |mixed, byte| mixed.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte));
         let shared = Shared {
             next: AtomicU64::new(first),
             until: first + count,
