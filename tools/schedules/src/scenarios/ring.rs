@@ -56,14 +56,17 @@ pub async fn run(is_planted: bool) {
         victim.abort();
     }
     join(clients).await;
-    wait_for_the_end(&watched).await;
-    let (made, _) = pool.made_and_reused();
-    assert_eq!(pool.idle_bytes() as u64, made * LEN as u64, "every buffer came back, once");
+    wait_for_the_end(&watched, &pool).await;
 }
 
-/// Ends by the bound on steps if it does not come.
-async fn wait_for_the_end(file: &Weak<OsFile>) {
-    while file.strong_count() > 0 {
+/// Until the file is closed and every buffer is back. Ends by the bound on steps if that does not come.
+async fn wait_for_the_end(file: &Weak<OsFile>, pool: &BufferPool) {
+    loop {
+        let (made, back) = (pool.made_and_reused().0 * LEN as u64, pool.idle_bytes() as u64);
+        assert!(back <= made, "a buffer came back twice");
+        if file.strong_count() == 0 && back == made {
+            return;
+        }
         task::yield_now().await;
     }
 }
