@@ -30,7 +30,7 @@ pub async fn run(is_planted: bool) {
             let durability = [Durability::Buffered, Durability::Written, Durability::Synced, Durability::Synced];
             for n in 0..2 {
                 let len = 100 + world.below(9000) as usize;
-                // The first two share a key.
+                // The first two share a key. A write that failed and was served all the same was found here (commit-0-235).
                 world.set(&cache, writer.max(1), writer * 10 + n, len, durability[writer as usize]).await;
             }
             world.get(&cache, 1).await;
