@@ -64,7 +64,7 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | 0 ground | `types` `error` `clock` `stats` `entry` `config` | words and values; no I/O, no async |
+//! | 0 ground | `types` `error` `clock` `stats` `entry` `config` `sync` | words and values; no I/O |
 //! | 1 bytes | `format` | pure functions over bytes, and their specification |
 //! | 1 disk | [`backend`] | moves owned buffers; knows no format |
 //! | 2 places | `segment` `index` `memory` `catalog` | where data rests |
@@ -105,6 +105,10 @@ mod read;
 mod recover;
 mod segment;
 mod stats;
+#[cfg(not(shuttle))]
+mod sync;
+#[cfg(shuttle)]
+pub mod sync;
 mod types;
 
 pub use api::inspect;

@@ -2,10 +2,10 @@
 //!
 //! All are read before the first entry is published: what is newest is known only then.
 
+use crate::sync::atomic::Ordering;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
@@ -19,6 +19,7 @@ use crate::index::Index;
 use crate::index::load::Batch;
 use crate::segment::{Extent, Segment, SegmentSet, Summary};
 use crate::stats::{Progress, RecoveryReport};
+use crate::sync::task;
 use crate::types::{Millis, SegmentId, Sequence};
 
 mod examine;
@@ -209,7 +210,7 @@ async fn publish_all(
         cleared_up_to: r.manifest.cleared,
         floor,
     };
-    let tally = tokio::task::spawn_blocking(move || publisher.run())
+    let tally = task::spawn_blocking(move || publisher.run())
         .await
         .map_err(|e| Error::io("recover from", &r.dir)(io::Error::other(e)))?;
     report.dropped_replaced += tally.replaced;

@@ -15,6 +15,8 @@ mod sizes;
 mod source;
 #[path = "architecture/unsafety.rs"]
 mod unsafety;
+#[path = "architecture/words.rs"]
+mod words;
 
 use source::Source;
 
@@ -30,6 +32,11 @@ fn modules_import_only_from_lower_floors() {
     let sources = Source::load_all(&["src"]);
     assert!(sources.len() > 5, "the library was not found");
     assert_none(&sources.iter().flat_map(floors::violations).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_tasks_meet_by_comes_in_at_one_door() {
+    assert_none(&Source::load_all(&["src"]).iter().flat_map(words::violations).collect::<Vec<_>>());
 }
 
 #[test]

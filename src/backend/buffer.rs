@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fmt, io};
 
 use memmap2::MmapMut;
-use parking_lot::Mutex;
+
+use crate::sync::Mutex;
 
 /// The size classes, in bytes.
 const CLASSES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];

@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::DiskFile;
+use crate::sync::time::{self, Instant};
 
 /// How long, and how often, the lock of a file is tried that nobody should hold any more.
 const LOCK_WITHIN: Duration = Duration::from_millis(250);
@@ -22,7 +21,7 @@ pub async fn lock_soon(file: &dyn DiskFile) -> io::Result<bool> {
         if Instant::now() >= until {
             return Ok(false);
         }
-        tokio::time::sleep(LOCK_AGAIN).await;
+        time::sleep(LOCK_AGAIN).await;
     }
     Ok(true)
 }

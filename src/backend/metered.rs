@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::stats::{Counter, Counters};
+use crate::sync::{AsyncMutex, task, time};
 use crate::types::BackendKind;
 
 /// Counts into `Counters`, and answers `TimedOut` for operations that take longer than the limit. Such an operation goes
@@ -20,7 +21,7 @@ pub struct Metered {
     inner: Arc<dyn Backend>,
     meter: Meter,
     /// Held while a name changes.
-    names: Arc<tokio::sync::Mutex<()>>,
+    names: Arc<AsyncMutex<()>>,
 }
 
 #[derive(Clone)]
@@ -46,7 +47,7 @@ impl Metered {
         let (inner, names) = (self.inner.clone(), self.names.clone());
         Box::pin(async move {
             let turn = names.lock_owned().await;
-            let change = tokio::spawn(async move {
+            let change = task::spawn(async move {
                 let outcome = begin(&*inner).await;
                 drop(turn);
                 outcome
@@ -75,7 +76,7 @@ impl Meter {
     ) -> IoFuture<T> {
         let Self { counters, io_timeout } = self.clone();
         Box::pin(async move {
-            let outcome = tokio::time::timeout(io_timeout, operation).await.unwrap_or_else(|_| {
+            let outcome = time::timeout(io_timeout, operation).await.unwrap_or_else(|_| {
                 counters.failures_timed_out.add_one();
                 Err(io::ErrorKind::TimedOut.into())
             });

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::queue::Queue;
 use super::{DirEntry, IoFuture, OpenMode};
+use crate::sync::task;
 
 /// An open file of the operating system: one descriptor for reads through the page cache, and for a writable file one
 /// for writes, which may be direct. A lock belongs to the writing descriptor, since writes in flight keep it.
@@ -149,7 +150,7 @@ static BLOCKING: LazyLock<Queue> = LazyLock::new(Queue::default);
 /// Runs a blocking call on tokio's blocking pool. Begun, it runs to its end even if the future is dropped (P8).
 pub fn blocking<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send + 'static) -> IoFuture<T> {
     let lost = || io::Error::other("a disk operation panicked, or the runtime is shutting down");
-    BLOCKING.run(move |reply| drop(tokio::task::spawn_blocking(move || reply.send(call()))), lost)
+    BLOCKING.run(move |reply| drop(task::spawn_blocking(move || reply.send(call()))), lost)
 }
 
 /// Opens without following a link. On Linux reads then leave no access time behind, which no cache needs, where the

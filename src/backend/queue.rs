@@ -4,12 +4,11 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
 use super::IoFuture;
+use crate::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Operations given to a backend and not answered yet; more wait for their turn with whoever asks.
-pub const MAX_OPERATIONS: usize = 4096;
+pub const MAX_OPERATIONS: usize = if cfg!(shuttle) { 4 } else { 4096 };
 
 /// The places for operations.
 #[derive(Clone)]

@@ -2,10 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
-use tokio::task::JoinHandle;
 
 use crate::backend::descriptors::Reserved;
 use crate::backend::{Backend, DiskFile};
@@ -18,6 +14,9 @@ use crate::log::Log;
 use crate::memory::HotTier;
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, RecoveryReport, Stats};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::task::JoinHandle;
+use crate::sync::{AsyncMutex, Mutex};
 use crate::types::{Digest, Durability};
 
 mod clear;
@@ -54,7 +53,7 @@ pub struct Engine {
     report: RecoveryReport,
     closed: AtomicBool,
     /// The background work; held by whoever closes.
-    tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+    tasks: AsyncMutex<Vec<JoinHandle<()>>>,
     /// The directory's lock, until closed.
     lock: Mutex<Option<Arc<dyn DiskFile>>>,
     /// What it may open, until closed.

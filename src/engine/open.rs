@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use super::{Engine, Parts, absolute};
 use crate::backend::descriptors::{self, Reserved, Shortage};
@@ -23,6 +20,8 @@ use crate::memory::HotTier;
 use crate::recover::{self, Recovery};
 use crate::segment::{SegmentSet, Stream};
 use crate::stats::{Counters, Progress, RecoveryReport};
+use crate::sync::atomic::AtomicBool;
+use crate::sync::{AsyncMutex, Mutex, task};
 use crate::types::{BackendKind, Sequence};
 
 /// Descriptors besides one for each sealed segment: the second one of the open segments, of those that are sealed or
@@ -133,7 +132,7 @@ impl Prepared {
             counters,
             report,
             closed: AtomicBool::new(false),
-            tasks: tokio::sync::Mutex::default(),
+            tasks: AsyncMutex::default(),
             lock: Mutex::new(None),
             descriptors: Mutex::new(Some(self.descriptors)),
         };
@@ -146,10 +145,10 @@ impl Engine {
     async fn start(&self, directory: &Directory) -> Result<()> {
         *self.lock.lock() = Some(directory.lock.clone());
         let mut tasks: Vec<_> =
-            Stream::ALL.iter().map(|&stream| tokio::spawn(self.log.clone().run_writer(stream))).collect();
+            Stream::ALL.iter().map(|&stream| task::spawn(self.log.clone().run_writer(stream))).collect();
         let evictor = Arc::new(Evictor::new(self.log.clone(), self.seed));
         let shrunk = evictor.shrink().await;
-        tasks.push(tokio::spawn(evictor.run()));
+        tasks.push(task::spawn(evictor.run()));
         *self.tasks.lock().await = tasks;
         shrunk
     }

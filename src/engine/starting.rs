@@ -6,16 +6,14 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
-
 use super::open::Prepared;
 use super::{Engine, Parts};
 use crate::config::Config;
 use crate::entry::{Hit, RefuseReason, SetOutcome};
 use crate::error::{Error, Result};
 use crate::stats::{Counters, Progress, RecoveryProgress, RecoveryReport, Stats};
+use crate::sync::task::{self, AbortHandle};
+use crate::sync::{Mutex, Notify};
 use crate::types::{BackendKind, Digest};
 
 /// Most keys of refused writes that are remembered; from then on such a write waits.
@@ -55,10 +53,10 @@ impl Starting {
             this.set(prepared.recover().await?);
             return Ok(this);
         }
-        let recovering = tokio::spawn(prepared.recover());
+        let recovering = task::spawn(prepared.recover());
         *this.recovering.lock() = Some(recovering.abort_handle());
         let weak = Arc::downgrade(&this);
-        tokio::spawn(async move {
+        task::spawn(async move {
             let outcome = recovering.await;
             let Some(this) = weak.upgrade() else { return };
             match outcome.unwrap_or_else(|e| Err(Error::io("recover from", "the segments")(std::io::Error::other(e)))) {

@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 
+use crate::sync::{task, thread_local};
+
 /// Bytes copied for one unit of tokio's cooperative budget, of which a task has 128 a turn: about 2 MiB, which take less
 /// than a millisecond. A unit a get would, at 4 KiB, spend a tenth of the time on taking turns.
 const UNIT_BYTES: usize = 16 << 10;
@@ -20,16 +22,17 @@ thread_local! {
 
 /// A get has copied this many bytes.
 pub(super) fn count_copied(bytes: usize) {
-    COPIED.set(COPIED.get().saturating_add(GET_BYTES + bytes));
+    COPIED.with(|copied| copied.set(copied.get().saturating_add(GET_BYTES + bytes)));
 }
 
 /// Pays for what was copied on this thread, and gives way if it was much.
 pub(super) async fn give_way() {
-    let units = (COPIED.get() / UNIT_BYTES).min(MOST_UNITS);
+    let copied = COPIED.with(Cell::get);
+    let units = (copied / UNIT_BYTES).min(MOST_UNITS);
     if units > 0 {
-        COPIED.set(COPIED.get() % UNIT_BYTES);
+        COPIED.with(|rest| rest.set(copied % UNIT_BYTES));
         for _ in 0..units {
-            tokio::task::coop::consume_budget().await;
+            task::coop::consume_budget().await;
         }
     }
 }

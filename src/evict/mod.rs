@@ -24,9 +24,9 @@ use crate::log::{Appended, Entry, Log, Order};
 use crate::read::{self, Fetched};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
+use crate::sync::Mutex;
+use crate::sync::task::JoinSet;
 use crate::types::{BLOCK_BYTES, Digest, Durability, RecordKind, SegmentId, Sequence};
-use parking_lot::Mutex;
-use tokio::task::JoinSet;
 
 pub mod policy;
 mod upkeep;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{Evictor, policy};
 use crate::error::{Error, Result};
+use crate::sync::time::{self, Instant};
 
 /// How often expired segments, owed markers and a full disk are looked at, while there are any.
 const TICK: Duration = Duration::from_millis(500);
@@ -40,7 +39,7 @@ impl Evictor {
                 Ok(Round::Freed) => pause = FIRST_PAUSE,
                 Ok(Round::Stuck) => {
                     // Whoever asks: not at once again.
-                    tokio::time::sleep(pause).await;
+                    time::sleep(pause).await;
                     pause = TICK.min(2 * pause);
                 }
                 Ok(Round::Idle) => {
@@ -71,7 +70,7 @@ impl Evictor {
             || !self.unreadable.lock().is_empty()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
-            let _ = tokio::time::timeout(TICK, woken).await;
+            let _ = time::timeout(TICK, woken).await;
         } else {
             woken.await;
         }

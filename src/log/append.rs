@@ -1,9 +1,6 @@
 //! Appending one record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{Log, Ticket};
 use crate::entry::RefuseReason;
@@ -13,6 +10,8 @@ use crate::format::length::{LengthClass, class_bytes};
 use crate::format::record::{self, Header};
 use crate::index::{Change, Found, Location};
 use crate::segment::Stream;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{SemaphorePermit, TryAcquireError, task};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
 
 /// What a record says; its sequence and place are the log's.
@@ -99,7 +98,7 @@ impl Log {
     ) -> Result<std::result::Result<Appended, RefuseReason>> {
         self.check_running()?;
         // An append that never waits would keep its worker thread from everything else, the log's own writer included.
-        tokio::task::coop::consume_budget().await;
+        task::coop::consume_budget().await;
         let Some(class) = entry.class().filter(|c| self.fits_a_segment(c.len_bytes())) else {
             return Ok(Err(RefuseReason::TooLarge));
         };

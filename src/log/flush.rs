@@ -9,10 +9,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::rotate::RETRY_AFTER;
 use super::{Log, WANT_NOTHING, WANT_SYNCED};
@@ -21,6 +17,9 @@ use crate::format::footer::{self, Row};
 use crate::index::Location;
 use crate::segment::tail::Queued;
 use crate::segment::{Segment, Stream, Summary, summarize};
+use crate::sync::atomic::Ordering;
+use crate::sync::task::{self, JoinHandle};
+use crate::sync::time::{self, Instant};
 use crate::types::RecordKind;
 
 /// Writes of a stream in flight, of 1 MiB each: enough that the disk stays busy while a segment is sealed.
@@ -159,7 +158,7 @@ impl Log {
         let woken = self.stream(stream).wake.notified();
         match due {
             Some(at) => {
-                let _ = tokio::time::timeout_at(at, woken).await;
+                let _ = time::timeout_at(at, woken).await;
             }
             None => woken.await,
         }
@@ -335,7 +334,7 @@ impl Log {
 /// Gives a buffer to the backend; the write goes on whether or not anyone waits for it.
 fn start_write(segment: Arc<Segment>, queued: Queued) -> Writing {
     let (file, start, buf) = (segment.file(), queued.start, queued.buf.clone());
-    let task = tokio::spawn(async move { exact::write_all_at(&*file, start, buf).await });
+    let task = task::spawn(async move { exact::write_all_at(&*file, start, buf).await });
     Writing { segment, queued, task }
 }
 

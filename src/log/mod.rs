@@ -7,12 +7,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::Instant;
 
 use crate::backend::{Backend, BufferPool};
 use crate::catalog;
@@ -25,6 +20,9 @@ use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::time::{self, Instant};
+use crate::sync::{AsyncMutex, Mutex, Notify, Semaphore};
 use crate::types::{Digest, Durability, SegmentId, Sequence};
 
 pub mod append;
@@ -54,7 +52,7 @@ const WANT_SYNCED: u8 = 2;
 struct StreamLog {
     active: Mutex<Option<Arc<Segment>>>,
     /// Held while the open segment is replaced.
-    rotating: Arc<tokio::sync::Mutex<()>>,
+    rotating: Arc<AsyncMutex<()>>,
     /// Segments with bytes to write, oldest first; the last may be the open one.
     pending: Mutex<VecDeque<Arc<Segment>>>,
     /// Wakes the writer task.
@@ -87,7 +85,7 @@ pub struct Log {
     evicting: AtomicBool,
     /// Entries were lost, and [`Log::settle`] has not said so yet.
     has_lost: AtomicBool,
-    manifest: tokio::sync::Mutex<Manifest>,
+    manifest: AsyncMutex<Manifest>,
     /// What a `clear` has yet to say in the manifest.
     clearing: Mutex<Option<Sequence>>,
     owed: Owed,
@@ -146,7 +144,7 @@ impl Log {
             closing: AtomicBool::new(false),
             evicting: AtomicBool::new(false),
             has_lost: AtomicBool::new(false),
-            manifest: tokio::sync::Mutex::new(parts.manifest),
+            manifest: AsyncMutex::new(parts.manifest),
             clearing: Mutex::default(),
             owed: Owed::default(),
             upkeep: Notify::new(),
@@ -316,7 +314,7 @@ impl Log {
             if self.owed.is_paid(last) {
                 break;
             }
-            tokio::time::sleep(PAY_AGAIN).await;
+            time::sleep(PAY_AGAIN).await;
         }
         Ok(())
     }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
 use crate::types::{Digest, SegmentId, Sequence};
 
 /// Most markers owed for keys that the index does not know.

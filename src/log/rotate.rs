@@ -2,10 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::Log;
 use crate::backend::lock::lock_soon;
@@ -15,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::format::segment_header::{DATA_START, SegmentHeader};
 use crate::segment::set::Taken;
 use crate::segment::{Segment, Stream, Tail};
+use crate::sync::atomic::Ordering;
+use crate::sync::task;
+use crate::sync::time::{self, Instant};
 
 /// How long writes are refused after the disk failed, before it is tried again.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ impl Log {
             };
             // In a task of its own, with the lock: what has begun ends even if nobody waits for it any more.
             let this = self.clone();
-            let begun = tokio::spawn(async move { (this.begin(stream, taken, census).await, rotating) });
+            let begun = task::spawn(async move { (this.begin(stream, taken, census).await, rotating) });
             // Lost only with the runtime.
             let Ok((begun, guard)) = begun.await else { return Err(Error::Closed) };
             match begun {
@@ -144,7 +144,7 @@ impl Log {
             };
             let is_full = self.segments.is_growth_stopped();
             let patience = if is_full { 2 * RETRY_AFTER } else { Duration::from_millis(self.config.io_timeout_ms) };
-            let is_late = tokio::time::timeout_at(waiting.since + patience, room).await.is_err();
+            let is_late = time::timeout_at(waiting.since + patience, room).await.is_err();
             if is_late && self.counters.segments_evicted.get() == freed {
                 // A disk that lets nothing be freed does not hold up its writers for ever.
                 let reason = if is_full { RefuseReason::DiskFull } else { RefuseReason::DiskFailed };

@@ -1,11 +1,11 @@
 //! Waiting until a record is as durable as its writer asked. Many writers share one write and one `fdatasync`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{Log, WANT_SYNCED, WANT_WRITTEN};
 use crate::error::{Error, Result};
 use crate::segment::{Segment, Stream};
+use crate::sync::atomic::Ordering;
 use crate::types::Durability;
 
 /// Where a record ends.
@@ -36,6 +36,8 @@ impl Log {
             // First how far it is, then whether it was lost: giving a segment up marks it lost, then done.
             let done = if want == WANT_SYNCED { ticket.segment.synced() } else { ticket.segment.written() };
             if ticket.segment.is_lost(ticket.end) {
+                // Whoever marks it lost holds the tail until the index has forgotten it: what failed is not served any more.
+                drop(ticket.segment.tail.lock());
                 return Err(Error::WriteFailed);
             }
             if done >= ticket.end {

@@ -1,10 +1,8 @@
 //! A map in memory that never holds more bytes than it was given, in shards.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-
 use super::sieve::Sieve;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Digest;
 
 /// A shard has at least this many bytes, as long as there is more than one.

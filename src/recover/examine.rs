@@ -1,11 +1,9 @@
 //! What one file holds: looked at side by side, a few at a time.
 
+use crate::sync::atomic::Ordering;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use super::{Recovery, Unsealed, Used};
 use crate::backend::{Backend, DiskFile, OpenMode};
@@ -19,6 +17,8 @@ use crate::segment::identity::{Identity, identify};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Doubt, Summary};
 use crate::stats::RecoveryReport;
+use crate::sync::task::JoinSet;
+use crate::sync::time::{self, Instant};
 use crate::types::{RecordKind, SegmentId};
 
 /// Segments looked at side by side.
@@ -188,12 +188,12 @@ fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (
 async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {
     let mode = OpenMode::ReadWrite { direct: false };
     let file = backend.open(path, mode).await.map_err(Error::io("open", path))?;
-    let until = tokio::time::Instant::now() + wait;
+    let until = Instant::now() + wait;
     while !file.try_lock().map_err(Error::io("lock", path))? {
-        if tokio::time::Instant::now() >= until {
+        if Instant::now() >= until {
             return Err(Error::Locked { path: path.into() });
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        time::sleep(Duration::from_millis(10)).await;
     }
     Ok(file)
 }

@@ -2,14 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::RwLock;
-use tokio::sync::Notify;
 
 use super::Segment;
 use crate::backend::closed::Closed;
 use crate::format::file_name;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Notify, RwLock};
 use crate::types::SegmentId;
 
 /// What a slot is.

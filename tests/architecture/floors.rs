@@ -2,7 +2,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 ground | `types` · `error` · `clock` `stats` `entry` · `config` (words build on words: each may use those before a dot) |
+//! | 0 ground | `types` `sync` · `error` · `clock` `stats` `entry` · `config` (words build on words: each may use those before a dot) |
 //! | 1 bytes, disk | `format` `backend` |
 //! | 2 places | `segment` `index` `memory` `catalog` |
 //! | 3 paths | `log` `read` |
@@ -18,8 +18,9 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{Source, ident, inside, is_path_separator, is_punct};
 
 /// Module, floor, and the step within the ground floor.
-const FLOORS: [(&str, u8, u8); 18] = [
+const FLOORS: [(&str, u8, u8); 19] = [
     ("types", 0, 0),
+    ("sync", 0, 0),
     ("error", 0, 1),
     ("clock", 0, 2),
     ("stats", 0, 2),

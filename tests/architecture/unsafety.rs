@@ -7,6 +7,7 @@ use super::source::{Source, visit};
 /// The only files that may use it, with the reason.
 const ADDRESSES: [(&str, &str); 5] = [
     ("src/backend/uring/ring.rs", "submission entries name buffers and descriptors that the kernel then uses"),
+    ("src/backend/uring/kernel.rs", "the kernel of the scheduled runs: it uses what submission entries name"),
     ("src/backend/buffer.rs", "aligned memory that the kernel writes into"),
     ("benches/common/raw_ring.rs", "the bare ring that the backend is measured against"),
     ("tests/drops/hasty.rs", "planted faults that traps and sanitizers must catch"),

@@ -2,7 +2,7 @@
 
 /// The operations on names, passed on to the backend in a field.
 macro_rules! forward_names {
-    ($inner:ident) => {
+    ($inner:tt) => {
         fn create_dir_all(&self, path: &std::path::Path) -> esker::backend::IoFuture<()> {
             self.$inner.create_dir_all(path)
         }
@@ -27,7 +27,7 @@ macro_rules! forward_names {
 
 /// The operations on a file other than `read_at` and `write_at`, passed on to the file in a field.
 macro_rules! forward_file {
-    ($inner:ident) => {
+    ($inner:tt) => {
         fn read_now(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
             self.$inner.read_now(offset, buf)
         }

@@ -13,6 +13,7 @@ use crate::format::footer;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::segment::identity::{Identified, Identity};
+use crate::sync::time;
 use crate::types::SegmentId;
 
 mod segment;
@@ -160,7 +161,7 @@ impl Inspector {
                 break;
             }
             if attempt + 1 < ATTEMPTS {
-                tokio::time::sleep(WRITE_LANDS_WITHIN).await;
+                time::sleep(WRITE_LANDS_WITHIN).await;
             }
         }
         report.segments += 1;

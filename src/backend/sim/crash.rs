@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::Sim;
 use super::chance::Chance;
 use super::inode::{Inode, Survival};
 use super::op::Op;
 use super::world::{Ticket, World};
+use crate::sync::Mutex;
 
 impl Sim {
     /// What `kill -9` does. Every handle of this process is dead and its locks are released; completed writes stay

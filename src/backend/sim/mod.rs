@@ -45,9 +45,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
-
 use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode};
+use crate::sync::Mutex;
 use crate::types::BackendKind;
 
 mod chance;

@@ -4,16 +4,18 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::job::{Job, gone};
 use self::reactor::Handle;
 use super::os::{self, OsFile};
 use super::queue::{Queue, Reply};
 use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::types::BackendKind;
 
 mod job;
+#[cfg(shuttle)]
+pub mod kernel;
 mod reactor;
 mod ring;
 #[cfg(test)]
@@ -47,6 +49,14 @@ impl Uring {
         let handles =
             (0..threads.max(1)).map(|n| Handle::start(format!("esker-uring-{n}"))).collect::<io::Result<_>>()?;
         Ok(Self(Arc::new(Rings { handles, next: AtomicUsize::new(0), queue: Queue::default() })))
+    }
+}
+
+#[cfg(shuttle)]
+impl Uring {
+    /// A file that is open already, on this ring.
+    pub fn adopt(&self, file: Arc<OsFile>) -> Arc<dyn DiskFile> {
+        Arc::new(RingFile { file, rings: self.0.clone() })
     }
 }
 

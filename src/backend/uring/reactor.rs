@@ -6,19 +6,19 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
 use super::job::{Job, gone};
 use super::ring::Ring;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, mpsc, thread};
 
 /// Operations in flight on one ring, the read of the eventfd included. What is more waits in the queue.
-const ENTRIES: u32 = 256;
+const ENTRIES: u32 = if cfg!(shuttle) { 3 } else { 256 };
 
 /// The way to a ring thread. Dropping it lets the thread finish what it was given, and end.
 pub(super) struct Handle(Arc<Shared>);
@@ -50,7 +50,7 @@ impl Handle {
         });
         let theirs = shared.clone();
         let (started, outcome) = mpsc::channel();
-        std::thread::Builder::new().name(name).spawn(move || match Reactor::new(theirs) {
+        thread::Builder::new().name(name).spawn(move || match Reactor::new(theirs) {
             Ok(reactor) => {
                 let _ = started.send(Ok(()));
                 reactor.run();
@@ -147,7 +147,7 @@ impl Reactor {
                 match Errno::from_io_error(&e) {
                     Some(Errno::INTR | Errno::BUSY) => {}
                     // The kernel is short of memory for requests: completions free some.
-                    Some(Errno::AGAIN | Errno::NOMEM) => std::thread::sleep(Duration::from_millis(1)),
+                    Some(Errno::AGAIN | Errno::NOMEM) => thread::sleep(Duration::from_millis(1)),
                     _ => {
                         tracing::error!(error = %e, "io_uring failed; all operations on this ring fail from here");
                         return;

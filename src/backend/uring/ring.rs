@@ -4,10 +4,16 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+#[cfg(not(shuttle))]
 use io_uring::types::{Fd, FsyncFlags};
+#[cfg(not(shuttle))]
 use io_uring::{IoUring, Probe, opcode, squeue};
 
 use super::job::Job;
+#[cfg(shuttle)]
+use super::kernel::types::{Fd, FsyncFlags};
+#[cfg(shuttle)]
+use super::kernel::{IoUring, Probe, opcode, squeue};
 
 /// Reads from this length on go to the kernel's worker threads at once: what they copy out of the page cache would hold
 /// up everything else on this ring.

@@ -14,8 +14,9 @@ pub mod full;
 pub mod fuzz;
 pub mod kill;
 pub mod landing;
-pub mod ports;
 pub mod memory;
+pub mod ports;
+pub mod schedules;
 pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
+        Box::new(schedules::SCHEDULES),
         Box::new(memory::ROW),
         #[cfg(unix)]
         Box::new(fuzz::Fuzz),
