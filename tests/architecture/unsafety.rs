@@ -5,7 +5,7 @@ use proc_macro2::TokenTree;
 use super::source::{Source, visit};
 
 /// The only files that may use it, with the reason.
-const ADDRESSES: [(&str, &str); 5] = [
+const ADDRESSES: [(&str, &str); 6] = [
     ("src/backend/uring/ring.rs", "submission entries name buffers and descriptors that the kernel then uses"),
     ("src/backend/uring/kernel.rs", "the kernel of the scheduled runs: it uses what submission entries name"),
     ("src/backend/buffer.rs", "aligned memory that the kernel writes into"),

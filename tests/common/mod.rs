@@ -1,7 +1,7 @@
 //! What the tests over the simulated disk share, here and in `tools/proof`: dice, values that say what they are, and
 //! backends around a backend.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod forward;
 pub mod heap;

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use esker::backend::sim::{FaultPlan, OpKind, Sim};
 use esker::backend::{Backend, DiskFile, IoFuture, OpenMode, WriteBuf};
+use esker::format::segment_header::{FREE_STREAM, SegmentHeader};
 use esker::{BackendKind, DiskCache, Durability, SetOptions};
 
 use crate::common::forward::{forward_file, forward_names};
-use crate::table::{DIR, SEED, Table, eventually, get, put};
+use crate::table::{DIR, SEED, Table, eventually, fill_until, get, put};
 
 /// The ranges written to each file since its header was written last, and what was written twice.
 #[derive(Default)]
@@ -110,19 +111,22 @@ async fn trap_06_what_goes_ahead_of_a_seal_is_nothing_without_it() {
     const ENTRIES: usize = 100;
     let table = Table::new(4, 8);
     let cache = table.open().await;
+    // A new file waits for a sync of its own: here the files are there.
+    fill_until(&cache, |_| table.segment_files().len() == 8).await;
+    eventually("free files", || async { cache.stats().segments_free >= 3 }).await;
     let stall = |ops: &[OpKind]| table.sim.set_faults(FaultPlan { stalled: ops.into(), ..FaultPlan::default() });
     // No write ends before both segments have some to do.
     stall(&[OpKind::Write, OpKind::Sync]);
     for n in 0..ENTRIES {
-        put(&cache, &format!("k{n}"), &format!("{n:01000}"), SetOptions::new()).await;
+        put(&cache, &format!("k{n}"), &format!("an entry {n:01000}"), SetOptions::new()).await;
     }
     stall(&[OpKind::Sync]);
     let is_ahead = || {
-        let files: Vec<_> = table.segment_files().iter().map(|path| table.sim.read_file(path).unwrap()).collect();
-        let has = |range: Range<usize>| move |file: &&Vec<u8>| file[range.clone()].iter().any(|&b| b != 0);
-        let is_whole = files.iter().filter(has(0..4096)).count();
-        let is_begun = files.iter().filter(has(4096..64 << 10)).count();
-        async move { is_whole == 1 && is_begun == 2 }
+        let files = table.segment_files().into_iter().map(|path| table.sim.read_file(path).unwrap());
+        let begun: Vec<_> = files.filter(|file| file.windows(10).any(|w| w == b"an entry 0")).collect();
+        let is_used = |file: &&Vec<u8>| SegmentHeader::decode(file).is_ok_and(|header| header.stream != FREE_STREAM);
+        let whole = begun.iter().filter(is_used).count();
+        async move { begun.len() == 2 && whole == 1 }
     };
     eventually("a write ahead of the seal", is_ahead).await;
     let mut kept = Vec::new();

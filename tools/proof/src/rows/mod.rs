@@ -42,11 +42,11 @@ pub fn all() -> Vec<Box<dyn Row>> {
         #[cfg(target_os = "linux")]
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
-        Box::new(schedules::SCHEDULES),
+        Box::new(schedules::ROW),
         Box::new(memory::ROW),
         #[cfg(unix)]
         Box::new(fuzz::Fuzz),
         Box::new(soak::Soak),
-        Box::new(ports::PORTS),
+        Box::new(ports::ROW),
     ]
 }

@@ -7,7 +7,7 @@
 use crate::script::Script;
 
 /// The row.
-pub const PORTS: Script = Script {
+pub const ROW: Script = Script {
     number: 16,
     what: "other machines",
     ci: "one command, not CI",

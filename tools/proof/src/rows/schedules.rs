@@ -3,8 +3,8 @@
 
 use crate::script::Script;
 
-/// Row 12.
-pub const SCHEDULES: Script = Script {
+/// The row.
+pub const ROW: Script = Script {
     number: 12,
     what: "schedules",
     ci: "10,000 schedules, 0 failures",
