@@ -44,7 +44,7 @@ async fn open(dir: &Path, clock: &Arc<ManualClock>) -> DiskCache {
         flush_interval_ms: 3_600_000,
         ..Config::default()
     };
-    DiskCache::builder(dir).config(config).clock(clock.clone()).open().await.unwrap()
+    DiskCache::builder(dir).config(config).clock(clock.clone()).seed(*b"what chance says").open().await.unwrap()
 }
 
 fn len_of(n: u32) -> usize {

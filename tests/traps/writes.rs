@@ -11,7 +11,7 @@ use esker::format::segment_header::{FREE_STREAM, SegmentHeader};
 use esker::{BackendKind, DiskCache, Durability, SetOptions};
 
 use crate::common::forward::{forward_file, forward_names};
-use crate::table::{DIR, SEED, Table, eventually, fill_until, get, put};
+use crate::table::{DIR, SEED, Table, eventually, get, put, short_lived};
 
 /// The ranges written to each file since its header was written last, and what was written twice.
 #[derive(Default)]
@@ -111,8 +111,11 @@ async fn trap_06_what_goes_ahead_of_a_seal_is_nothing_without_it() {
     const ENTRIES: usize = 100;
     let table = Table::new(4, 8);
     let cache = table.open().await;
-    // A new file waits for a sync of its own: here the files are there.
-    fill_until(&cache, |_| table.segment_files().len() == 8).await;
+    // A new file waits for a sync of its own: here they are there, free again since all in them has expired.
+    for n in 0..30 {
+        put(&cache, &format!("brief {n}"), &"b".repeat(8 << 10), short_lived()).await;
+    }
+    table.clock.advance(120_000);
     eventually("free files", || async { cache.stats().segments_free >= 3 }).await;
     let stall = |ops: &[OpKind]| table.sim.set_faults(FaultPlan { stalled: ops.into(), ..FaultPlan::default() });
     // No write ends before both segments have some to do.

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../../.."
 
 case_=${PROOF_CASE:-}
 features=(-p esker --features tokio-uring)
-plain=(cargo test --quiet "${features[@]}")
+plain=(cargo test "${features[@]}")
 triple=$(rustc -vV | sed -n 's/^host: //p')
 base=${CARGO_TARGET_DIR:-$PWD/target}
 log=${PROOF_DIR:-$(mktemp -d)}/memory.log
@@ -23,8 +23,13 @@ sanitized() {
         cargo test --target "$triple" "${features[@]}" "$@"
 }
 
-# Says of each test in the log that failed, that it did.
-failures() { sed -n 's/^test \(.*\) \.\.\. FAILED$/failure: \1: it failed'"$1"'/p' "$log"; }
+# Says of each test in the log that failed, that it did; of a run that failed without one, that it did.
+failures() {
+    local failed
+    failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/failure: \1: it failed'"$1"'/p' "$log")
+    [ -n "$failed" ] || failed="failure: build: it ended before its tests did: $(grep -m 1 '^error' "$log")"
+    echo "$failed"
+}
 passed() { sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
 
 if [ "${PROOF_CANARY:-0}" = 1 ]; then
@@ -59,7 +64,7 @@ if [ "${PROOF_SLICE:-ci}" = full ]; then
     status=0
     sanitized --no-fail-fast --lib "${tests[@]}" -- ${case_:+"$case_"} >"$log" 2>&1 || status=$?
     reports=$(grep -c 'ERROR: \(Address\|Leak\)Sanitizer' "$log" || true)
-    failures " under AddressSanitizer"
+    [ "$status" = 0 ] || failures " under AddressSanitizer"
     if [ "$reports" != 0 ]; then
         grep -A 25 'ERROR: \(Address\|Leak\)Sanitizer' "$log" >&2
         echo "failure: sanitizer: $(grep -m 1 -o 'ERROR: .*Sanitizer: .*' "$log")"
