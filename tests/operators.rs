@@ -240,7 +240,7 @@ async fn what_cannot_be_read_is_refused_by_name() {
     let (_parent, dir) = directory().await;
     for path in [dir.clone(), dir.join("MANIFEST"), dir.join("LOCK"), segment_of(&dir, 1)] {
         let before = std::fs::metadata(&path).expect("there").permissions();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).expect("close it");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).expect("close it");
         let error = builder(&dir).open().await.expect_err("it must be refused");
         let text = error.to_string();
         assert!(text.contains(path.to_str().expect("text")) && text.contains("read and write access"), "{text}");

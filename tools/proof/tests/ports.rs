@@ -1,14 +1,14 @@
 //! Row 16's canary. It builds for another processor, which takes minutes the first time.
 
 use esker_proof::row::{Order, Row, Slice, Verdict};
-use esker_proof::rows::ports::PORTS;
+use esker_proof::rows::ports::ROW;
 
 /// What is right on a little-endian machine and wrong on the other must be found, in what is written and what is read.
 #[test]
 fn canary_integers_in_the_machines_own_byte_order_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let order = Order { canary: true, dir: dir.path().to_owned(), ..Order::new(Slice::Ci, 0) };
-    let outcome = PORTS.run(&order).unwrap();
+    let outcome = ROW.run(&order).unwrap();
     if let Verdict::Skipped(why) = &outcome.verdict {
         eprintln!("skipped: {why}");
         return;

@@ -1,12 +1,12 @@
 //! Row 12: a part of it, and its canary. Needs a build of its own (`scripts/schedules.sh`), which takes minutes at first.
 
 use esker_proof::row::{Order, Row, Slice, Verdict};
-use esker_proof::rows::schedules::SCHEDULES;
+use esker_proof::rows::schedules::ROW;
 
 #[test]
 fn one_schedule_is_repeated_by_its_name() {
     let order = Order { case: Some("publish-3-7".into()), ..Order::new(Slice::Ci, 0) };
-    let outcome = SCHEDULES.run(&order).expect("it runs");
+    let outcome = ROW.run(&order).expect("it runs");
     assert_eq!(outcome.verdict, Verdict::Passed, "{:#?}", outcome.failures);
     assert!(outcome.figure.starts_with("1 schedules"), "{}", outcome.figure);
 }
@@ -14,7 +14,7 @@ fn one_schedule_is_repeated_by_its_name() {
 #[test]
 fn canary_a_disk_that_says_done_too_early_and_a_lost_bell_are_caught() {
     let order = Order { canary: true, ..Order::new(Slice::Ci, 0) };
-    let outcome = SCHEDULES.run(&order).expect("it runs");
+    let outcome = ROW.run(&order).expect("it runs");
     let caught = |name: &str| outcome.failures.iter().any(|f| f.case.starts_with(name));
     assert!(outcome.verdict == Verdict::Failed && caught("publish-") && caught("ring-"), "{:#?}", outcome.failures);
 }
