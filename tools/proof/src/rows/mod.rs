@@ -10,6 +10,7 @@ pub mod failures;
 pub mod full;
 pub mod kill;
 pub mod landing;
+pub mod mutants;
 pub mod scripts;
 pub mod soak;
 #[cfg(target_os = "linux")]
@@ -34,5 +35,6 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(syncs::Syncs),
         Box::new(concurrency::Concurrency),
         Box::new(soak::Soak),
+        Box::new(mutants::ROW),
     ]
 }
