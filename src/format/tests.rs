@@ -5,7 +5,7 @@ mod properties;
 use std::ffi::OsStr;
 
 use super::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES, Trailer};
-use super::length::{LengthClass, MAX_RECORD_BYTES};
+use super::length::{LengthClass, MAX_RECORD_BYTES, class_bytes};
 use super::manifest::{Manifest, ManifestDefect};
 use super::object::{ChunkKey, ObjectHead};
 use super::record::{self, Defect, HEADER_BYTES, Header};
@@ -94,9 +94,11 @@ fn every_class_is_exact_and_longer_than_the_one_before() {
     for bits in 0..2048 {
         let Some(class) = LengthClass::from_bits(bits) else {
             assert!(bits > 1344);
+            assert_eq!(class_bytes(bits), 0);
             continue;
         };
         assert_eq!(class.bits(), bits);
+        assert_eq!(class_bytes(bits), class.len_bytes());
         assert_eq!(LengthClass::for_bytes(class.len_bytes()), Some(class));
         assert!(class.len_bytes().is_multiple_of(16));
         assert!(before < Some(class.len_bytes()));
