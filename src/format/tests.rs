@@ -2,13 +2,15 @@
 
 mod properties;
 
-use super::checksum;
+use std::ffi::OsStr;
+
 use super::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES, Trailer};
-use super::length::{LengthClass, MAX_RECORD_BYTES};
+use super::length::{LengthClass, MAX_RECORD_BYTES, class_bytes};
 use super::manifest::{Manifest, ManifestDefect};
 use super::object::{ChunkKey, ObjectHead};
 use super::record::{self, Defect, HEADER_BYTES, Header};
 use super::segment_header::{HeaderDefect, SegmentHeader};
+use super::{checksum, file_name};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence};
 
 const SEGMENT: SegmentId = SegmentId(9);
@@ -92,9 +94,11 @@ fn every_class_is_exact_and_longer_than_the_one_before() {
     for bits in 0..2048 {
         let Some(class) = LengthClass::from_bits(bits) else {
             assert!(bits > 1344);
+            assert_eq!(class_bytes(bits), 0);
             continue;
         };
         assert_eq!(class.bits(), bits);
+        assert_eq!(class_bytes(bits), class.len_bytes());
         assert_eq!(LengthClass::for_bytes(class.len_bytes()), Some(class));
         assert!(class.len_bytes().is_multiple_of(16));
         assert!(before < Some(class.len_bytes()));
@@ -286,6 +290,7 @@ fn a_row_of_an_unknown_kind_or_length_is_refused() {
         Row::decode(&bytes)
     };
     assert!(with(3 | 1 << 11).is_some());
+    assert_eq!(with(3 | 6 << 11).map(|row| row.kind), Some(RecordKind::Marker));
     assert_eq!(with(3), None, "kind 0");
     assert_eq!(with(3 | 5 << 11), None, "a pad has no row");
     assert_eq!(with(3 | 1 << 11 | 1 << 14), None, "a reserved bit");
@@ -376,6 +381,15 @@ fn a_manifest_shows_all_but_its_seed() {
     let shown = format!("{:?}", manifest());
     assert!(shown.contains("directory_id: 5") && shown.contains("cleared: Sequence(3)"), "{shown}");
     assert!(!shown.contains("seed") && !shown.contains("165"), "{shown}");
+}
+
+#[test]
+fn what_is_nearly_a_name_is_no_name_of_ours() {
+    let slot = |name: &str| file_name::parse_segment_name(OsStr::new(name));
+    assert_eq!(slot("seg-00af.esk"), Some(0xaf));
+    for name in ["seg-+0af.esk", "seg-af.esk", "seg-000af.esk", "seg-00AF.esk", "seg-00af.esk~", "seg_00af.esk"] {
+        assert_eq!(slot(name), None, "{name}");
+    }
 }
 
 #[test]

@@ -93,3 +93,61 @@ impl Owed {
         self.0.lock().debts.keys().map(|digest| Digest(*digest)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn debt(sequence: u64, horizon: u64) -> Debt {
+        Debt { sequence: Sequence(sequence), horizon: SegmentId(horizon) }
+    }
+
+    #[test]
+    fn who_waits_for_what_is_owed_does_not_wait_for_later_debts() {
+        let owed = Owed::default();
+        assert!(owed.is_empty() && owed.is_paid(owed.last()));
+        owed.add(Digest(1), debt(1, 1));
+        let first = owed.last();
+        owed.add(Digest(2), debt(2, 1));
+        assert!(!owed.is_empty() && !owed.is_paid(first));
+        assert_eq!(owed.first(), Some((Digest(1), debt(1, 1))));
+        owed.paid(Digest(1), debt(1, 1));
+        assert!(owed.is_paid(first) && !owed.is_paid(owed.last()));
+        assert_eq!(owed.digests(), HashSet::from([Digest(2)]));
+    }
+
+    #[test]
+    fn one_marker_covers_all_that_is_owed_for_a_digest() {
+        let owed = Owed::default();
+        owed.add(Digest(1), debt(5, 2));
+        let first = owed.last();
+        owed.add(Digest(1), debt(4, 3));
+        assert_eq!(owed.first(), Some((Digest(1), debt(5, 3))));
+        owed.paid(Digest(1), debt(5, 2));
+        assert!(!owed.is_paid(first), "it covers less than what is owed by now");
+        owed.paid(Digest(1), debt(5, 3));
+        assert!(owed.is_empty());
+    }
+
+    #[test]
+    fn a_debt_whose_payment_was_lost_is_waited_for_again() {
+        let owed = Owed::default();
+        owed.add(Digest(1), debt(1, 1));
+        let first = owed.last();
+        owed.paid(Digest(1), debt(1, 1));
+        assert!(owed.is_paid(first));
+        owed.add_again(Digest(1), debt(1, 1));
+        assert!(!owed.is_paid(first));
+    }
+
+    #[test]
+    fn debts_for_unknown_keys_have_a_limit() {
+        let owed = Owed::default();
+        for n in 1..MAX_OWED as u64 {
+            owed.add(Digest(n), debt(n, 1));
+        }
+        assert!(!owed.is_full());
+        owed.add(Digest(0), debt(1, 1));
+        assert!(owed.is_full());
+    }
+}

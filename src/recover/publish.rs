@@ -122,3 +122,17 @@ impl Tally {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_threads_counted_adds_up() {
+        let one = Tally { replaced: 1, cleared: 2, expired: 3, doubtful: 4, live: vec![(5, 6), (7, 8)] };
+        let other = Tally { replaced: 10, cleared: 20, expired: 30, doubtful: 40, live: vec![(50, 60), (0, 80)] };
+        let sum = one.and(&other);
+        assert_eq!((sum.replaced, sum.cleared, sum.expired, sum.doubtful), (11, 22, 33, 44));
+        assert_eq!(sum.live, [(55, 66), (7, 88)]);
+    }
+}

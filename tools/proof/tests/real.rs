@@ -94,3 +94,8 @@ fn canary_a_stale_answer_is_caught() {
 fn canary_a_leak_is_caught() {
     is_caught(&["--row", "15", "--case", "tokio_fs"], "memory grew");
 }
+
+#[test]
+fn canary_mutants_that_no_test_meets_are_caught() {
+    is_caught(&["--row", "17"], "no test reaches it");
+}

@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod kill;
 pub mod landing;
 pub mod memory;
+pub mod mutants;
 pub mod ports;
 pub mod schedules;
 pub mod scripts;
@@ -48,5 +49,6 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(fuzz::Fuzz),
         Box::new(soak::Soak),
         Box::new(ports::ROW),
+        Box::new(mutants::ROW),
     ]
 }
