@@ -5,6 +5,7 @@
 //! Shuttle's atomics are sequentially consistent: it explores orders of steps, not what weaker orderings allow.
 
 #[cfg(not(shuttle))]
+#[allow(unused_imports, reason = "builds without a ring need fewer words")]
 mod words {
     pub use parking_lot::{Mutex, MutexGuard, RwLock};
     pub use std::sync::{atomic, mpsc};
