@@ -57,7 +57,8 @@ impl Place {
     pub fn chill(&self) {
         let Self::Disk { dir, is_cold: true, .. } = self else { return };
         for entry in std::fs::read_dir(dir.path()).expect("a directory") {
-            let file = File::open(entry.expect("a name").path()).expect("a file");
+            // A new manifest may have got its name meanwhile.
+            let Ok(file) = File::open(entry.expect("a name").path()) else { continue };
             fadvise(&file, 0, None, Advice::DontNeed).expect("advice is free");
         }
     }
