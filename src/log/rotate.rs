@@ -90,12 +90,12 @@ impl Log {
             }
             // A file that is there needs no room: one that is refused all the same is not asked for again at once.
             Err(e) if is_full(&e) && census > 0 && !taken.exists => {
-                self.stop_growth(taken).await;
+                self.stop_growth(taken, &e).await;
                 Begun::Again
             }
             Err(e) => {
                 tracing::warn!(path = %self.segments.path(taken.slot).display(), error = %e, "cannot open a segment");
-                self.give_back(taken).await;
+                self.give_back(taken, &e).await;
                 if is_full(&e) {
                     return Begun::Refused(RefuseReason::DiskFull);
                 }
@@ -173,7 +173,7 @@ impl Log {
         let direct = self.config.direct_io;
         let (old, new) = (OpenMode::ReadWrite { direct }, OpenMode::CreateNew { direct });
         let (expected, other) = if taken.exists { (old, new) } else { (new, old) };
-        let mut is_whole = taken.exists;
+        let mut is_whole = taken.is_whole;
         let file = match self.backend.open(&path, expected).await {
             // Half made before the disk failed and not removed, or removed although the disk said that it failed.
             Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
@@ -196,24 +196,30 @@ impl Log {
     }
 
     /// The disk is full: room comes from eviction alone until the next retry.
-    async fn stop_growth(&self, taken: Taken) {
+    async fn stop_growth(&self, taken: Taken, why: &io::Error) {
         tracing::warn!(dir = %self.segments.dir().display(), "the disk is full: no new segment files for now");
         // First this, so that nobody is woken to try the same.
         self.segments.allow_growth(false);
-        self.give_back(taken).await;
+        self.give_back(taken, why).await;
         self.upkeep.notify_one();
     }
 
-    async fn give_back(&self, taken: Taken) {
-        if taken.exists {
-            self.segments.set_free(taken.slot);
-        } else {
-            // Half-made files do not stay.
-            if self.backend.remove(&self.segments.path(taken.slot)).await.is_ok() {
-                let _ = self.backend.sync_dir(self.segments.dir()).await;
-            }
-            self.segments.set_absent(taken.slot);
+    async fn give_back(&self, taken: Taken, why: &io::Error) {
+        if taken.is_whole {
+            return self.segments.set_free(taken.slot);
         }
+        // What has timed out, now or before, is still on its way and holds the file: without its name it would go on taking
+        // room, that nobody counts (P5).
+        if taken.exists || matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) {
+            return self.segments.set_half_made(taken.slot);
+        }
+        // Else half-made files do not stay.
+        match self.backend.remove(&self.segments.path(taken.slot)).await {
+            Ok(()) => drop(self.backend.sync_dir(self.segments.dir()).await),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return self.segments.set_half_made(taken.slot),
+        }
+        self.segments.set_absent(taken.slot);
     }
 
     /// Seals the open segments of streams that are hardly used: those that all others have been replaced around many times.

@@ -17,6 +17,8 @@ enum State {
     Absent,
     /// There is a file that holds nothing.
     Free,
+    /// There may be a file, which is not made to its end.
+    HalfMade,
     /// Someone is about to use it, or to remove it.
     Taken,
     /// A segment.
@@ -35,8 +37,10 @@ struct Live {
 pub struct Taken {
     /// Its number.
     pub slot: u16,
-    /// Whether the file exists.
+    /// Whether the file exists, as far as is known.
     pub exists: bool,
+    /// Whether it has its length, on the device.
+    pub is_whole: bool,
 }
 
 /// How many slots are in which state.
@@ -151,6 +155,12 @@ impl SegmentSet {
         self.room.notify_waiters();
     }
 
+    /// The slot's file was not made to its end, and may be there: it counts, and is made the next time.
+    pub fn set_half_made(&self, slot: u16) {
+        self.slots.write()[slot as usize] = State::HalfMade;
+        self.room.notify_waiters();
+    }
+
     /// The slot has no file.
     pub fn set_absent(&self, slot: u16) {
         self.slots.write()[slot as usize] = State::Absent;
@@ -178,12 +188,13 @@ impl SegmentSet {
         }
         let start = self.cursor.load(Ordering::Relaxed) as usize % slots.len();
         let order = (start..slots.len()).chain(0..start);
-        let free = order.clone().find(|&i| matches!(slots[i], State::Free));
-        let slot = free.or_else(|| (0..slots.len()).find(|&i| matches!(slots[i], State::Absent)))?;
-        let exists = free.is_some();
+        let first = |wanted: fn(&State) -> bool| order.clone().find(|&i| wanted(&slots[i]));
+        let whole = first(|state| matches!(state, State::Free));
+        let there = whole.or_else(|| first(|state| matches!(state, State::HalfMade)));
+        let slot = there.or_else(|| (0..slots.len()).find(|&i| matches!(slots[i], State::Absent)))?;
         slots[slot] = State::Taken;
         self.cursor.store(slot as u64 + 1, Ordering::Relaxed);
-        Some(Taken { slot: slot as u16, exists })
+        Some(Taken { slot: slot as u16, exists: there.is_some(), is_whole: whole.is_some() })
     }
 
     /// Whether new files may be made. Off while the disk is full: room then comes from eviction alone.
@@ -206,7 +217,7 @@ impl SegmentSet {
         for state in slots {
             match state {
                 State::Absent => {}
-                State::Free => {
+                State::Free | State::HalfMade => {
                     census.files += 1;
                     census.free += 1;
                 }

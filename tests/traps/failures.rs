@@ -194,3 +194,25 @@ async fn trap_06_a_disk_that_answers_the_same_for_ever_is_not_asked_for_ever() {
         put_when_the_disk_recovers(&cache, "after", "synced after").await;
     }
 }
+
+/// P5. The sync of a new file hangs: who gives up on it does not make another one beside it, and another, since what hangs
+/// goes on taking its room, by whatever name.
+#[tokio::test(start_paused = true)]
+async fn trap_06_new_files_that_hang_take_no_room_that_nobody_counts() {
+    let table = Table::new(11, 8);
+    let cache = table.open().await;
+    table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Sync], ..FaultPlan::default() });
+    let mut refused = 0;
+    for n in 0..30 {
+        let set = cache.set_with(format!("{n}"), vec![0; 8 << 10], SetOptions::new()).await;
+        refused += usize::from(!set.unwrap().is_stored());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(refused > 2, "{:?}", cache.stats().counts);
+    let peak = table.sim.peak_bytes();
+    assert!(peak <= table.config.capacity_bytes, "{peak} bytes on a disk of {}", table.config.capacity_bytes);
+    table.sim.clear_faults();
+    put_when_the_disk_recovers(&cache, "after", "v").await;
+    assert_eq!(get(&cache, "after").await.as_deref(), Some("v"));
+    cache.close().await.unwrap();
+}
