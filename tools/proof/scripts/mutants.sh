@@ -13,7 +13,7 @@ tests=(--lib --test format_golden --test golden_directory --test recovery --test
     --test races --test background --test cancel --test basics --test settings --test inspect --test bad_luck)
 
 if [ "${PROOF_SLICE:-full}" = ci ] && [ "${PROOF_CANARY:-0}" != 1 ]; then
-    echo "skipped: it takes half an hour: ask for it with --slice full"
+    echo "skipped: it takes long: ask for it with --slice full"
     exit 0
 fi
 if ! cargo mutants --version >/dev/null 2>&1; then
