@@ -2,7 +2,7 @@
 # Row 17: every mutant that cargo-mutants lists in these places is caught by a test, or explained in `survivors.txt`.
 # The mutants are compiled all at once, as switches; see `tools/proof/mutants`.
 #
-# Needs cargo-mutants, which the full run installs, and a few gigabytes and half an hour.
+# Needs cargo-mutants, which the full run installs, a few gigabytes, and patience.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 project=$PWD
