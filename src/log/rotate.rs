@@ -88,8 +88,8 @@ impl Log {
                 *log.active.lock() = Some(segment);
                 Begun::Open
             }
-            // A file that is there needs no room: one that is refused all the same is not asked for again at once.
-            Err(e) if is_full(&e) && census > 0 && !taken.exists => {
+            // A whole file needs no room: one that is refused all the same is not asked for again at once.
+            Err(e) if is_full(&e) && census > 0 && !taken.is_whole => {
                 self.stop_growth(taken, &e).await;
                 Begun::Again
             }

@@ -50,7 +50,7 @@ pub struct Census {
     pub files: u64,
     /// Of these, free ones.
     pub free: u64,
-    /// Segments that could be given out: free ones, and files that may still be made.
+    /// Segments that could be given out: free ones, and files that may still be made, or made to their end.
     pub available: u64,
     /// Segments that hold records and could be evicted.
     pub sealed: u64,
@@ -183,14 +183,15 @@ impl SegmentSet {
     /// than fresh ones (FINDINGS.md); in turn, so that a slot number comes back late.
     pub fn take(&self, reserve: u64) -> Option<Taken> {
         let mut slots = self.slots.write();
-        if self.census_of(&slots).available <= reserve {
+        let may_grow = !self.is_growth_stopped();
+        if self.census_of(&slots, may_grow).available <= reserve {
             return None;
         }
         let start = self.cursor.load(Ordering::Relaxed) as usize % slots.len();
         let order = (start..slots.len()).chain(0..start);
         let first = |wanted: fn(&State) -> bool| order.clone().find(|&i| wanted(&slots[i]));
         let whole = first(|state| matches!(state, State::Free));
-        let there = whole.or_else(|| first(|state| matches!(state, State::HalfMade)));
+        let there = whole.or_else(|| first(|state| matches!(state, State::HalfMade)).filter(|_| may_grow));
         let slot = there.or_else(|| (0..slots.len()).find(|&i| matches!(slots[i], State::Absent)))?;
         slots[slot] = State::Taken;
         self.cursor.store(slot as u64 + 1, Ordering::Relaxed);
@@ -209,17 +210,22 @@ impl SegmentSet {
 
     /// How many slots are in which state.
     pub fn census(&self) -> Census {
-        self.census_of(&self.slots.read())
+        self.census_of(&self.slots.read(), !self.is_growth_stopped())
     }
 
-    fn census_of(&self, slots: &[State]) -> Census {
+    fn census_of(&self, slots: &[State], may_grow: bool) -> Census {
         let mut census = Census::default();
+        let mut half_made = 0;
         for state in slots {
             match state {
                 State::Absent => {}
-                State::Free | State::HalfMade => {
+                State::Free => {
                     census.files += 1;
                     census.free += 1;
+                }
+                State::HalfMade => {
+                    census.files += 1;
+                    half_made += 1;
                 }
                 State::Taken => census.files += 1,
                 State::Used(segment) => {
@@ -228,7 +234,7 @@ impl SegmentSet {
                 }
             }
         }
-        let growth = if self.no_growth.load(Ordering::Relaxed) { 0 } else { self.limit.saturating_sub(census.files) };
+        let growth = if may_grow { half_made + self.limit.saturating_sub(census.files) } else { 0 };
         census.available = census.free + growth;
         census
     }
@@ -270,5 +276,28 @@ impl SegmentSet {
     /// Live bytes of all slots.
     pub fn live_bytes(&self) -> u64 {
         self.live.iter().map(|l| l.bytes.load(Ordering::Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a full disk a file that is not made to its end is no room: nobody is sent there instead of waiting for eviction.
+    #[test]
+    fn half_made_files_are_given_out_only_while_files_may_grow() {
+        let set = SegmentSet::new("/cache".into(), 4096, 4, 0);
+        set.set_half_made(0);
+        set.set_half_made(1);
+        assert_eq!((set.census().available, set.census().files, set.census().free), (4, 2, 0));
+        set.allow_growth(false);
+        assert_eq!(set.census().available, 0);
+        assert!(set.take(0).is_none());
+        set.set_free(2);
+        let taken = set.take(0).expect("a whole file needs no room");
+        assert!(taken.slot == 2 && taken.exists && taken.is_whole);
+        set.allow_growth(true);
+        let taken = set.take(0).expect("there is one");
+        assert!(taken.slot < 2 && taken.exists && !taken.is_whole, "{taken:?}");
     }
 }

@@ -31,6 +31,8 @@ const WAITED: Duration = Duration::from_millis(30);
 /// More than all that can be in flight takes to land: the write buffer, at the disk's rate.
 const LANDING: Duration = Duration::from_millis(1_000 * (WRITE_BUFFER_BYTES + (1 << 20)) / WRITE_BYTES_A_SECOND);
 const WRITE_BUFFER_BYTES: u64 = 6 << 20;
+/// A kill with nothing in flight shows nothing, and is made again, so often at most.
+const TRIES: u64 = 12;
 /// Versions of the successor are above all of the child's.
 const SUCCESSOR: u32 = 1 << 30;
 
@@ -71,21 +73,27 @@ impl Tally {
     }
 }
 
-/// Runs a case.
+/// Runs a case: kills until there were writes in flight.
 pub fn run(order: &Order, number: u64, tally: &mut Tally) -> Result<(), Broken> {
     let mut diary = String::new();
-    let done = one(order, number, tally, &mut diary);
-    done.map_err(|what| (what, diary))
+    let waited = tally.waited;
+    for attempt in 0..TRIES {
+        one(order, (number, attempt), tally, &mut diary).map_err(|what| (what, std::mem::take(&mut diary)))?;
+        if tally.waited > waited {
+            break;
+        }
+    }
+    Ok(())
 }
 
-fn errand(order: &Order, number: u64, throttle: &Throttle) -> Errand {
+fn errand(order: &Order, (number, attempt): (u64, u64), throttle: &Throttle) -> Errand {
     let mut config = Errand::config(BackendKind::Uring, 96, 1 << 20);
     config.write_buffer_bytes = WRITE_BUFFER_BYTES;
     Errand {
         dir: order.dir.join(format!("landing-{number}")),
         config,
         script: Script {
-            seed: order.seed.wrapping_mul(1_000_003) ^ number,
+            seed: order.seed.wrapping_mul(1_000_003) ^ number ^ attempt << 32,
             keys: 16,
             batch: 16,
             min_value_bytes: 16_000,
@@ -100,9 +108,9 @@ fn errand(order: &Order, number: u64, throttle: &Throttle) -> Errand {
     }
 }
 
-fn one(order: &Order, number: u64, tally: &mut Tally, diary: &mut String) -> Result<(), String> {
-    let throttle = Throttle::new(&order.dir, &group(1 + number), WRITE_BYTES_A_SECOND).map_err(|e| format!("{e:#}"))?;
-    let errand = errand(order, number, &throttle);
+fn one(order: &Order, case: (u64, u64), tally: &mut Tally, diary: &mut String) -> Result<(), String> {
+    let throttle = Throttle::new(&order.dir, &group(1 + case.0), WRITE_BYTES_A_SECOND).map_err(|e| format!("{e:#}"))?;
+    let errand = errand(order, case, &throttle);
     let mut ledger = Ledger::new(&errand);
     let errand = Errand { first: ledger.next(), ..errand };
     let mut dice = Dice::new(errand.script.seed);
@@ -148,6 +156,9 @@ async fn succeed(
     tally.slowest_open_ms = tally.slowest_open_ms.max(opened.as_millis() as u64);
     let before = files(&errand.dir)?;
     judge(&cache, ledger, tally).await?;
+    if opened <= WAITED && !ignores_locks {
+        return cache.close().await.map_err(|e| format!("close: {e}"));
+    }
     tokio::time::sleep(LANDING).await;
     let after = files(&errand.dir)?;
     if let Some((name, _)) = before.iter().find(|(name, hash)| after.get(*name) != Some(*hash)) {
