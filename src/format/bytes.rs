@@ -39,3 +39,9 @@ pub(super) fn copy(bytes: &mut [u8], at: usize, part: &[u8]) {
 pub(super) fn is_zero(bytes: &[u8], from: usize, to: usize) -> bool {
     bytes.get(from..to).is_some_and(|part| part.iter().all(|b| *b == 0))
 }
+
+/// How many whole units of 16 bytes at the beginning are zero, in bytes.
+pub fn leading_zero_units(bytes: &[u8]) -> usize {
+    let (units, _) = bytes.as_chunks::<16>();
+    16 * units.iter().take_while(|unit| **unit == [0; 16]).count()
+}

@@ -194,7 +194,7 @@
 //! 001020  f2 e3 03 25 6b 65 79 6d 76 61 6c 75 65 00 00 00
 //! ```
 
-mod bytes;
+pub(crate) mod bytes;
 pub mod checksum;
 pub mod digest;
 pub mod file_name;

@@ -88,6 +88,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How many there are.
+    pub fn records(&self) -> usize {
+        self.candidates.len()
+    }
+
     fn of_shard(&self, shard: usize) -> &[Candidate] {
         let start = if shard == 0 { 0 } else { self.ends[shard - 1] };
         &self.candidates[start..self.ends[shard]]

@@ -12,6 +12,8 @@ use crate::types::{SegmentId, Sequence};
 
 /// Most threads that fill the index.
 const MAX_THREADS: usize = 8;
+/// Fewer records are not worth one more.
+const RECORDS_A_THREAD: usize = 8_192;
 
 /// Puts what was gathered into the index, shard by shard, on as many threads as there are processors.
 pub(super) struct Publisher {
@@ -58,8 +60,8 @@ impl Publisher {
                 loader.load(shard, &mut court);
             }
         };
-        let processors = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
-        let others = processors.min(self.index.shards()).saturating_sub(1);
+        let wanted = self.batches.iter().map(Batch::records).sum::<usize>() / RECORDS_A_THREAD;
+        let others = if wanted == 0 { 0 } else { wanted.min(processors().min(self.index.shards()) - 1) };
         std::thread::scope(|scope| {
             let others: Vec<_> = (0..others).map(|_| scope.spawn(worker)).collect();
             others.into_iter().fold(worker(), |sum, other| match other.join() {
@@ -68,6 +70,10 @@ impl Publisher {
             })
         })
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS))
 }
 
 /// One thread's judge.

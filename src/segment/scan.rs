@@ -5,6 +5,7 @@ use std::io;
 use super::{Doubt, Stream};
 use crate::backend::DiskFile;
 use crate::backend::exact::read_up_to;
+use crate::format::bytes::leading_zero_units;
 use crate::format::digest::digest;
 use crate::format::footer::{self, FooterDefect, Row, Trailer};
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
@@ -271,8 +272,7 @@ impl Window {
     /// How many whole units from `at` on are zero, in bytes, as far as the window reaches.
     fn zero_bytes(&self, at: u64) -> u64 {
         let bytes = self.bytes.get(at.saturating_sub(self.start) as usize..).unwrap_or_default();
-        let zeros = bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len()) as u64;
-        zeros - zeros % UNIT_BYTES
+        leading_zero_units(bytes) as u64
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use super::{Identified, Identity, VerifyReport, read_head};
 use crate::api::inspect::examine::header_of;
 use crate::backend::{DiskFile, exact};
+use crate::format::bytes::leading_zero_units;
 use crate::format::footer::{self, FooterDefect, Row, TRAILER_BYTES};
 use crate::format::manifest::Manifest;
 use crate::format::object::{ChunkKey, ObjectHead};
@@ -113,8 +114,9 @@ impl Check<'_> {
                 break;
             }
             self.report.bytes_read += bytes.len() as u64;
-            if let Some(i) = bytes.iter().position(|&b| b != 0) {
-                return Ok(Some(at + i as u64));
+            let zeros = leading_zero_units(&bytes);
+            if let Some(i) = bytes[zeros..].iter().position(|&b| b != 0) {
+                return Ok(Some(at + (zeros + i) as u64));
             }
             at += bytes.len() as u64;
         }

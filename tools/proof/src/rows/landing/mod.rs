@@ -36,7 +36,10 @@ impl Row for Landing {
     }
 
     fn target(&self, slice: Slice) -> String {
-        format!("{} kills with writes in flight, nothing of the dead writer appears after recovery returned", kills(slice))
+        format!(
+            "{} kills with writes in flight, nothing of the dead writer appears after recovery returned",
+            kills(slice)
+        )
     }
 
     fn canary(&self) -> &'static str {
