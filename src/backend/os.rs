@@ -275,3 +275,29 @@ pub fn sync_dir(dir: &Path) -> IoFuture<()> {
     let dir = dir.to_owned();
     blocking(move || if cfg!(windows) { Ok(()) } else { File::open(dir)?.sync_all() })
 }
+
+/// The operations of [`super::Backend`] on names, for a backend whose names are the operating system's.
+macro_rules! names {
+    () => {
+        fn create_dir_all(&self, path: &std::path::Path) -> $crate::backend::IoFuture<()> {
+            $crate::backend::os::create_dir_all(path)
+        }
+
+        fn list(&self, dir: &std::path::Path) -> $crate::backend::IoFuture<Vec<$crate::backend::DirEntry>> {
+            $crate::backend::os::list(dir)
+        }
+
+        fn rename(&self, from: &std::path::Path, to: &std::path::Path) -> $crate::backend::IoFuture<()> {
+            $crate::backend::os::rename(from, to)
+        }
+
+        fn remove(&self, path: &std::path::Path) -> $crate::backend::IoFuture<()> {
+            $crate::backend::os::remove(path)
+        }
+
+        fn sync_dir(&self, dir: &std::path::Path) -> $crate::backend::IoFuture<()> {
+            $crate::backend::os::sync_dir(dir)
+        }
+    };
+}
+pub(crate) use names;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::os::{self, OsFile};
-use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use super::{Backend, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::types::BackendKind;
 
 /// The backend over tokio's blocking pool.
@@ -24,25 +24,7 @@ impl Backend for TokioFs {
         Box::pin(async move { Ok(Arc::new(PoolFile(opening.await?)) as Arc<dyn DiskFile>) })
     }
 
-    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        os::create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        os::list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        os::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> IoFuture<()> {
-        os::remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        os::sync_dir(dir)
-    }
+    os::names!();
 }
 
 impl DiskFile for PoolFile {

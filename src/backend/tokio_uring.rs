@@ -14,7 +14,7 @@ use tokio_uring::fs::File;
 
 use super::os::{self, OsFile};
 use super::queue::{Queue, Reply};
-use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use super::{Backend, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::types::BackendKind;
 
 /// Operations given to the ring at a time; what is more waits in the channel.
@@ -230,25 +230,7 @@ impl Backend for TokioUring {
         Box::pin(async move { Ok(Arc::new(TokioUringFile { file: opening.await?, queue }) as Arc<dyn DiskFile>) })
     }
 
-    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        os::create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        os::list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        os::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> IoFuture<()> {
-        os::remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        os::sync_dir(dir)
-    }
+    os::names!();
 }
 
 struct TokioUringFile {

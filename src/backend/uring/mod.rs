@@ -9,7 +9,7 @@ use self::job::{Job, gone};
 use self::reactor::Handle;
 use super::os::{self, OsFile};
 use super::queue::{Queue, Reply};
-use super::{Backend, DirEntry, DiskFile, IoFuture, OpenMode, WriteBuf};
+use super::{Backend, DiskFile, IoFuture, OpenMode, WriteBuf};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::types::BackendKind;
 
@@ -87,25 +87,7 @@ impl Backend for Uring {
         Box::pin(async move { Ok(Arc::new(RingFile { file: opening.await?, rings }) as Arc<dyn DiskFile>) })
     }
 
-    fn create_dir_all(&self, path: &Path) -> IoFuture<()> {
-        os::create_dir_all(path)
-    }
-
-    fn list(&self, dir: &Path) -> IoFuture<Vec<DirEntry>> {
-        os::list(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> IoFuture<()> {
-        os::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> IoFuture<()> {
-        os::remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> IoFuture<()> {
-        os::sync_dir(dir)
-    }
+    os::names!();
 }
 
 struct RingFile {

@@ -1,8 +1,12 @@
 //! Reading traces: binary, CSV and built in.
 
+#[path = "common/bomb.rs"]
+mod bomb;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use bomb::bomb;
 use esker_cli::trace::{Key, Op, Request, Trace, ctr, synthetic};
 
 fn request(time_s: u32, object: u64, size_bytes: u32, ttl_s: u32, op: Op) -> Request {
@@ -96,17 +100,6 @@ fn the_built_in_workload_follows_from_its_seed() {
     let whole = Trace::Synthetic { seed: 1 }.summary(None).unwrap();
     assert_eq!(whole.requests, synthetic::REQUESTS);
     assert!(whole.largest_bytes > 1 << 20 && whole.unique_bytes > 500_000_000, "{whole:?}");
-}
-
-/// A zstd frame of `blocks` runs of 128 KiB of one byte, which asks for a window of `window_log` bits.
-fn bomb(byte: u8, blocks: u32, window_log: u8) -> Vec<u8> {
-    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (window_log - 10) << 3];
-    for n in 1..=blocks {
-        let header = u32::from(n == blocks) | 1 << 1 | (128 << 10) << 3;
-        frame.extend_from_slice(&header.to_le_bytes()[..3]);
-        frame.push(byte);
-    }
-    frame
 }
 
 /// X2. A window that zstd may ask for, and a row without an end, take memory by the packed file's word alone.

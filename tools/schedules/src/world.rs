@@ -65,6 +65,11 @@ impl World {
         self.dice.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).below(n)
     }
 
+    /// Not waited for, or all the way to the device.
+    pub fn durability(&self) -> Durability {
+        [Durability::Buffered, Durability::Synced][self.below(2) as usize]
+    }
+
     /// Opens the cache.
     pub async fn open(&self) -> DiskCache {
         self.try_open().await.expect("open")

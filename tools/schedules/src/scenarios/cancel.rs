@@ -15,9 +15,8 @@ pub async fn run(is_planted: bool) {
         let cache = cache.clone();
         clients.push(world.client(move |world| async move {
             for n in 0..2 {
-                let durability = [Durability::Buffered, Durability::Synced][world.below(2) as usize];
                 let len = 100 + world.below(30 << 10) as usize;
-                world.set(&cache, world.below(2) as u32, writer * 10 + n, len, durability).await;
+                world.set(&cache, world.below(2) as u32, writer * 10 + n, len, world.durability()).await;
                 world.get(&cache, world.below(2) as u32).await;
             }
         }));

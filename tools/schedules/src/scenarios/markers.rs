@@ -32,9 +32,8 @@ pub async fn run(is_planted: bool) {
         let cache = cache.clone();
         clients.push(world.client(move |world| async move {
             for n in 0..3 {
-                let durability = [Durability::Buffered, Durability::Synced][world.below(2) as usize];
                 let len = (10 << 10) + world.below(40 << 10) as usize;
-                world.set(&cache, world.below(3) as u32, writer * 10 + n, len, durability).await;
+                world.set(&cache, world.below(3) as u32, writer * 10 + n, len, world.durability()).await;
             }
         }));
     }

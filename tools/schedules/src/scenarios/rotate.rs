@@ -1,7 +1,5 @@
 //! Rotate: several writers fill segments at once, each needs the next one, and a close comes meanwhile (P3, P4).
 
-use esker::Durability;
-
 use crate::world::{World, join};
 
 /// Runs it once.
@@ -13,9 +11,8 @@ pub async fn run(is_planted: bool) {
         let cache = cache.clone();
         clients.push(world.client(move |world| async move {
             for n in 0..2 {
-                let durability = [Durability::Buffered, Durability::Synced][world.below(2) as usize];
                 let len = (20 << 10) + world.below(20 << 10) as usize;
-                world.set(&cache, writer * 2 + n, n, len, durability).await;
+                world.set(&cache, writer * 2 + n, n, len, world.durability()).await;
             }
         }));
     }

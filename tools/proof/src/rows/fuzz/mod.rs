@@ -8,6 +8,8 @@
 //! The slice for CI replays the corpus in `fuzz/corpus`, and seeded mutations of it, in this process. The full run has
 //! libFuzzer on each target for ten minutes besides (`scripts/fuzz.sh`). Either way an input may take 64 MiB.
 
+#[path = "../../../../esker/tests/common/bomb.rs"]
+mod bomb;
 mod canary;
 mod config;
 mod corpus;

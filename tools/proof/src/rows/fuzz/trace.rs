@@ -6,6 +6,8 @@ use std::path::Path;
 use esker::MAX_KEY_BYTES;
 use esker_cli::trace::{Key, Request, ctr, text};
 
+use super::bomb::bomb;
+
 /// Requests read of one file: what may be packed in few bytes is endless.
 const MOST: usize = 20_000;
 
@@ -63,18 +65,6 @@ fn check_packed(request: &Request) {
 fn check_text(request: &Request) {
     let len = request.key.bytes().len();
     assert!((1..=MAX_KEY_BYTES).contains(&len), "a key of {len} bytes");
-}
-
-/// A zstd frame of `blocks` blocks of 128 KiB of one byte each, with a window of `window_log` bits.
-fn bomb(byte: u8, blocks: usize, window_log: u8) -> Vec<u8> {
-    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (window_log - 10) << 3];
-    for n in 1..=blocks {
-        // Last block or not, run of one byte, 128 KiB long.
-        let header = u32::from(n == blocks) | 1 << 1 | (128 << 10) << 3;
-        frame.extend_from_slice(&header.to_le_bytes()[..3]);
-        frame.push(byte);
-    }
-    frame
 }
 
 /// What to begin with: a trace of each kind, and bombs.
