@@ -66,7 +66,7 @@ pub struct SegmentSet {
     next_id: AtomicU64,
     cursor: AtomicU64,
     no_growth: AtomicBool,
-    /// Told when a segment becomes free, or when there is none to become so.
+    /// Told when a segment becomes free, when files may grow again, and when there is none to become free.
     pub room: Notify,
 }
 
@@ -200,12 +200,15 @@ impl SegmentSet {
 
     /// Whether new files may be made. Off while the disk is full: room then comes from eviction alone.
     pub fn allow_growth(&self, allowed: bool) {
-        self.no_growth.store(!allowed, Ordering::Relaxed);
+        let was_stopped = self.no_growth.swap(!allowed, Ordering::SeqCst);
+        if was_stopped && allowed {
+            self.room.notify_waiters();
+        }
     }
 
     /// See [`SegmentSet::allow_growth`].
     pub fn is_growth_stopped(&self) -> bool {
-        self.no_growth.load(Ordering::Relaxed)
+        self.no_growth.load(Ordering::SeqCst)
     }
 
     /// How many slots are in which state.
@@ -281,6 +284,9 @@ impl SegmentSet {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
     use super::*;
 
     /// On a full disk a file that is not made to its end is no room: nobody is sent there instead of waiting for eviction.
@@ -299,5 +305,21 @@ mod tests {
         set.allow_growth(true);
         let taken = set.take(0).expect("there is one");
         assert!(taken.slot < 2 && taken.exists && !taken.is_whole, "{taken:?}");
+    }
+
+    /// Who waits for eviction, since the disk is full, learns that it need not any more: else it would wait as long as for a
+    /// disk that hangs.
+    #[test]
+    fn who_waits_for_room_is_told_that_files_may_grow_again() {
+        let set = SegmentSet::new("/cache".into(), 4096, 4, 0);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_told = |room: Pin<&mut _>| Future::poll(room, &mut context).is_ready();
+        let mut room = pin!(set.room.notified());
+        set.allow_growth(true);
+        assert!(!is_told(room.as_mut()), "nothing has changed");
+        set.allow_growth(false);
+        assert!(!is_told(room.as_mut()));
+        set.allow_growth(true);
+        assert!(is_told(room));
     }
 }

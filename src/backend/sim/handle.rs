@@ -104,9 +104,12 @@ impl World {
             taken = (taken / 2).next_multiple_of(SECTOR);
         }
         let old_len = self.inode(handle.file)?.len();
-        let room = old_len.saturating_add(self.room_bytes());
-        if offset + taken > room && len > 0 {
-            taken = room.saturating_sub(offset) / unit * unit;
+        let grows = len > 0 && offset + taken > old_len;
+        if grows {
+            let room = old_len.saturating_add(self.room_bytes()).saturating_sub(offset);
+            if taken > room {
+                taken = room / unit * unit;
+            }
             if taken == 0 {
                 return Err(DiskError::Enospc.to_io());
             }
@@ -118,7 +121,9 @@ impl World {
         }
         self.inode(handle.file)?.write(seq, at, &bytes[..taken as usize]);
         self.counts.bytes_written += taken;
-        self.note_peak();
+        if grows {
+            self.note_peak();
+        }
         Ok(taken as usize)
     }
 

@@ -226,7 +226,8 @@ impl Step<'_> {
         self.version += 1;
         let value = value(k, self.version, self.dice.below(12_000) as usize);
         let setting = tokio::time::timeout(PATIENCE, self.cache.set(key(k), value)).await;
-        let outcome = setting.map_err(|_| "a set hung".to_owned())?.map_err(|e| format!("set: {e}"))?;
+        let outcome =
+            setting.map_err(|_| format!("a set hung: {:?}", self.cache.stats()))?.map_err(|e| format!("set: {e}"))?;
         let is_stored = outcome.is_stored();
         self.known.insert(k, is_stored.then_some(self.version));
         self.tally.sets += u64::from(is_stored);
@@ -237,7 +238,8 @@ impl Step<'_> {
     /// What was stored last, or nothing; of a refused set nothing.
     async fn get(&mut self, k: u32) -> Result<(), String> {
         let getting = tokio::time::timeout(PATIENCE, self.cache.get(key(k))).await;
-        let hit = getting.map_err(|_| "a get hung".to_owned())?.map_err(|e| format!("get: {e}"))?;
+        let hit =
+            getting.map_err(|_| format!("a get hung: {:?}", self.cache.stats()))?.map_err(|e| format!("get: {e}"))?;
         self.tally.gets += 1;
         let Some(hit) = hit else { return Ok(()) };
         self.tally.hits += 1;
