@@ -41,11 +41,11 @@ pub fn key(n: u32) -> Vec<u8> {
 pub fn value(key: u32, version: u32, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len.max(12));
     for word in [key, version, len.max(12) as u32] {
-        bytes.extend(word.to_le_bytes());
+        bytes.extend_from_slice(&word.to_le_bytes());
     }
     let mut dice = Dice::new(u64::from(key) << 32 | u64::from(version));
     while bytes.len() < len {
-        bytes.extend(dice.next().to_le_bytes());
+        bytes.extend_from_slice(&dice.next().to_le_bytes());
     }
     bytes.truncate(len.max(12));
     bytes

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Row 14: libFuzzer on each target. What it finds new is kept beside the build; scripts/fuzz-corpus.sh takes it over.
+# Row 14: libFuzzer on each target, as many at once as there are threads. What it finds new is kept beside the build;
+# scripts/fuzz-corpus.sh takes it over.
 #
 # FUZZ_SECONDS   how long each target runs (600)
 # FUZZ_TARGETS   which (all)
@@ -21,29 +22,37 @@ done
 # shellcheck source=fuzz-build.sh
 . tools/proof/scripts/fuzz-build.sh
 
-executions=0 crashes=0 ran=0
-for target in $targets; do
-    new=$fuzz_dir/corpus/$target kept=tools/proof/fuzz/corpus/$target artifacts=$fuzz_dir/artifacts/$target
+# fuzz TARGET: runs it, and says what came of it
+fuzz() {
+    local target=$1 new=$fuzz_dir/corpus/$1 kept=tools/proof/fuzz/corpus/$1 artifacts=$fuzz_dir/artifacts/$1
+    local log=$scratch/$1.log status=0
     mkdir -p "$new" "$artifacts"
-    log=$scratch/$target.log
-    folders=("$new" "$fuzz_dir/seeds/$target")
+    local folders=("$new" "$fuzz_dir/seeds/$target")
     [ ! -d "$kept" ] || folders+=("$kept")
     # Each input may take 64 MiB, which the target counts itself; the limit here is for what it does not count.
-    status=0
     FUZZ_TARGET=$target "$fuzz_binary" "${folders[@]}" -max_total_time="$seconds" -max_len=4096 -timeout=60 \
         -rss_limit_mb=512 -seed="$((${PROOF_SEED:-0} + 1))" -print_final_stats=1 -verbosity=1 \
         -artifact_prefix="$artifacts/" >"$log" 2>&1 || status=$?
-    stat() { sed -n "s/^stat::$1: *//p" "$log" | tail -n 1; }
-    units=$(stat number_of_executed_units)
-    echo "count: $target executions ${units:-0}"
-    echo "count: $target executions a second $(stat average_exec_per_sec | grep . || echo 0)"
-    echo "count: $target resident MiB at most $(stat peak_rss_mb | grep . || echo 0)"
-    executions=$((executions + ${units:-0})) ran=$((ran + 1))
-    if [ "$status" != 0 ]; then
-        crashes=$((crashes + 1))
-        tail -n 60 "$log" >&2
-        artifact=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
-        echo "failure: $target: $(grep -m 1 -A 1 'panicked at' "$log" | tail -n 1 || tail -n 1 "$log"); the input is ${artifact:-not kept}"
-    fi
+    stat() { sed -n "s/^stat::$1: *//p" "$log" | tail -n 1 | grep . || echo 0; }
+    echo "count: $target executions $(stat number_of_executed_units)"
+    echo "count: $target executions a second $(stat average_exec_per_sec)"
+    echo "count: $target resident MiB at most $(stat peak_rss_mb)"
+    [ "$status" = 0 ] && return
+    tail -n 60 "$log" >&2
+    local artifact what
+    artifact=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
+    what=$(grep -m 1 -A 1 'panicked at' "$log" | tail -n 1 || tail -n 1 "$log")
+    echo "failure: $target: $what; the input is ${artifact:-not kept}"
+}
+
+for target in $targets; do
+    while [ "$(jobs -rp | wc -l)" -ge "${PROOF_THREADS:-1}" ]; do wait -n; done
+    fuzz "$target" >"$scratch/$target.said" &
 done
+wait
+
+cat "$scratch"/*.said
+ran=$(wc -w <<<"$targets")
+executions=$(sed -n 's/^count: [a-z]* executions \([0-9]*\)$/\1/p' "$scratch"/*.said | awk '{ sum += $1 } END { print sum + 0 }')
+crashes=$(grep -c '^failure: ' <(cat "$scratch"/*.said) || true)
 echo "figure: libFuzzer: $ran targets, $seconds s each, $executions executions; $crashes crashed"
