@@ -1,8 +1,10 @@
 //! Trap 13: damage to a newer record does not uncover an older one.
 
 use std::path::Path;
+use std::time::Duration;
 
 use esker::DiskCache;
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::format::segment_header::{FREE_STREAM, SegmentHeader, TWIN_AT};
 
 use crate::table::{Table, fill_until, get, put, synced};
@@ -273,4 +275,24 @@ async fn trap_13_a_freed_file_whose_old_header_came_back_stays_freed() {
         assert_eq!(get(&cache, "k").await, None, "{:?}", cache.recovery_report());
     }
     assert!(proven > 0, "no file was free when its header came back: nothing was tried");
+}
+
+/// P2. The damage is met while the disk takes no marker: it is owed, and written once it can be.
+#[tokio::test(start_paused = true)]
+async fn trap_13_a_damaged_version_met_on_a_failing_disk_uncovers_nothing() {
+    let mut table = Table::new(9, 8);
+    two_versions(&table).await.close().await.unwrap();
+    let (path, at) = table.find_on_disk(NEW.as_bytes());
+    rot(&table, &path, at + 3, 1);
+    let cache = table.open().await;
+    let entries = cache.stats().entries;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Open, When::Always, DiskError::Eio));
+    assert_eq!(get(&cache, "k").await, None);
+    assert_eq!((cache.stats().counts.markers_written, cache.stats().entries), (0, entries - 1));
+    cache.flush().await.expect_err("a marker is owed, and cannot be written");
+    table.sim.clear_faults();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cache.sync().await.unwrap();
+    assert_eq!(cache.stats().counts.markers_written, 1);
+    table.assert_dead_for_ever(cache, "k", "witness").await;
 }
