@@ -7,7 +7,7 @@ use proc_macro2::{LineColumn, Span, TokenStream};
 use quote::quote;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Arm, Block, Expr, LitInt, Stmt};
+use syn::{Arm, Block, Expr, ExprMatch, LitInt, Pat, Stmt};
 
 use crate::list::{Genre, Mutant, Place};
 
@@ -32,6 +32,8 @@ pub fn switch(text: &str, mutants: &[Mutant]) -> Result<(String, Vec<u32>)> {
 struct Switcher {
     waiting: BTreeMap<Place, Vec<Mutant>>,
     placed: Vec<u32>,
+    /// Whether the match whose arm comes next has one for all that the others leave.
+    has_rest: bool,
     failed: Option<anyhow::Error>,
 }
 
@@ -177,8 +179,20 @@ impl VisitMut for Switcher {
         if matches!(e, Expr::Struct(_)) { self.structure(e) } else { self.operator(e) }
     }
 
+    fn visit_expr_match_mut(&mut self, e: &mut ExprMatch) {
+        let is_rest = |arm: &Arm| arm.guard.is_none() && matches!(arm.pat, Pat::Wild(_) | Pat::Ident(_));
+        let has_rest = e.arms.iter().any(is_rest);
+        self.visit_expr_mut(&mut e.expr);
+        for arm in &mut e.arms {
+            self.has_rest = has_rest;
+            self.visit_arm_mut(arm);
+        }
+    }
+
     fn visit_arm_mut(&mut self, arm: &mut Arm) {
-        let left_out = self.take(place(arm.pat.span().start()), Genre::MatchArm);
+        // Without a last arm for the rest no other can have a condition.
+        let at = place(arm.pat.span().start());
+        let left_out = if self.has_rest { self.take(at, Genre::MatchArm) } else { Vec::new() };
         let guard = arm.guard.as_ref().map(|(_, guard)| place(guard.span().start()));
         let constant = guard.map(|at| self.take(at, Genre::MatchArmGuard)).unwrap_or_default();
         visit_mut::visit_arm_mut(self, arm);
