@@ -56,7 +56,7 @@ make_tree() {
     cp -a "$root/tools/segdump" "$root/tools/esker" "$1/tools/"
     rm -rf "$1/tests/architecture" "$1/tests/architecture.rs"
     awk '/^\[\[bench\]\]/ { skip = 1 } /^\[[^[]/ { skip = 0 } !skip && !/^(axum|clap|criterion|proc-macro2) = /' \
-        "$root/Cargo.toml" | sed 's/"tools\/proof", //' >"$1/Cargo.toml"
+        "$root/Cargo.toml" | sed -E 's/"tools\/(proof|schedules)", //g' >"$1/Cargo.toml"
     touch -r "$root/Cargo.toml" "$1/Cargo.toml"
 }
 
