@@ -73,7 +73,7 @@ build() {
         export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
         export "CARGO_TARGET_${upper}_LINKER=${linker-}" "CARGO_TARGET_${upper}_RUNNER=timeout $limit_s ${runner-}"
         [ -n "${linker-}" ] || unset "CARGO_TARGET_${upper}_LINKER"
-        export ESKER_CARRIED=$yard WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= WINEPREFIX=$target_dir/ports/wine
+        export ESKER_CARRIED=$yard
         cargo "$1" --target "$triple" "-Zbuild-std=std,panic_unwind,test" "${@:2}" </dev/null
     )
 }
@@ -177,9 +177,26 @@ under_qemu() {
     [ "$is_canary" = 1 ] || check "$port" "$port-unknown-linux-gnu" segdump esker-cli
 }
 
+# The standard library takes its random numbers from bcryptprimitives.dll, which wine has from its release 9 on. An older
+# one gets it from us, and it asks wine's own generator.
+make_wine_prefix() {
+    export WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= WINEPREFIX=$target_dir/ports/wine
+    local dll=$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll
+    [ -e "$dll" ] && return
+    timeout "$limit_s" wine wineboot --init >&2 </dev/null
+    [ -e "$dll" ] || x86_64-w64-mingw32-gcc -shared -o "$dll" -x c - -ladvapi32 <<'C'
+unsigned char __stdcall SystemFunction036(void *bytes, unsigned long len);
+__declspec(dllexport) int __stdcall ProcessPrng(void *bytes, unsigned long long len)
+{
+    return SystemFunction036(bytes, len);
+}
+C
+}
+
 windows() {
     # Apart, so that it can be built beside the others.
     local group=windows linker=x86_64-w64-mingw32-gcc runner=wine
+    make_wine_prefix
     suite windows x86_64-pc-windows-gnu
     check windows x86_64-pc-windows-gnu segdump
 }
