@@ -55,7 +55,7 @@ make_tree() {
     cp -a "$root/src" "$root/tests" "$root/Cargo.lock" "$root/build.rs" "$1/"
     cp -a "$root/tools/segdump" "$root/tools/esker" "$1/tools/"
     # The architecture test's text is read by another test, and it is not built.
-    awk '/^\[\[bench\]\]/ { skip = 1 } /^\[[^[]/ { skip = 0 } !skip && !/^(axum|clap|criterion|proc-macro2) = /' \
+    awk '/^\[/ { skip = /^\[\[bench\]\]|esker-proof\]$/ } !skip && !/^(axum|clap|criterion|proc-macro2) = /' \
         "$root/Cargo.toml" | sed -E 's/"tools\/(proof|schedules)", //g' >"$1/Cargo.toml"
     printf '\n[[test]]\nname = "architecture"\ntest = false\n' >>"$1/Cargo.toml"
     touch -r "$root/Cargo.toml" "$1/Cargo.toml"
@@ -199,7 +199,9 @@ windows() {
     # Apart, so that it can be built beside the others.
     local group=windows linker=x86_64-w64-mingw32-gcc runner=wine
     make_wine_prefix
-    suite windows x86_64-pc-windows-gnu
+    # Two tests fail by what is wine's own. It keeps the name of a removed file until the file is closed, where Windows has
+    # let go of it at once since 10.1809. And it answers ERROR_INVALID_NAME to a listing of a file, Windows ERROR_DIRECTORY.
+    suite windows x86_64-pc-windows-gnu --skip tokio_fs::an_open_file_survives_its_name --skip a_file_is_not_a_directory
     check windows x86_64-pc-windows-gnu segdump
 }
 
