@@ -107,6 +107,6 @@ pub trait DiskFile: Send + Sync + 'static {
     /// The file's length in bytes.
     fn len(&self) -> IoFuture<u64>;
     /// Takes an exclusive lock on the open file, held until it is closed *and its last write has landed*. `false` if
-    /// another process has it.
+    /// another process has it, and on Windows if this file has it already.
     fn try_lock(&self) -> io::Result<bool>;
 }

@@ -76,6 +76,7 @@ impl OsFile {
 
     /// Blocking: one positional write.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        check_offset(offset)?;
         pwrite(self.writer()?, bytes, offset)
     }
 
@@ -102,7 +103,7 @@ impl OsFile {
     }
 }
 
-/// Offsets are signed for the kernel, and the largest means "the current position" to a ring.
+/// Offsets are signed for the kernel, and the largest means "the current position" to a ring and "the end" to Windows.
 ///
 /// # Errors
 /// `InvalidInput` for what no file reaches.

@@ -5,7 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
-#[cfg(feature = "io-uring")]
+#[cfg(has_uring)]
 mod hasty;
 #[allow(dead_code, reason = "peaks are for others")]
 #[path = "../common/heap.rs"]
@@ -91,7 +91,7 @@ fn on_the_simulated_disk() {
 
 /// The fault that the traps must catch.
 #[test]
-#[cfg(feature = "io-uring")]
+#[cfg(has_uring)]
 fn canary_a_buffer_given_back_before_the_kernel_has_answered_is_caught() {
     let _alone = alone();
     match hasty::read_into_memory_of_others() {
@@ -103,7 +103,7 @@ fn canary_a_buffer_given_back_before_the_kernel_has_answered_is_caught() {
 /// The same fault, as a failure: `memory.sh` plants it.
 #[test]
 #[ignore = "fails, since a fault is planted"]
-#[cfg(feature = "io-uring")]
+#[cfg(has_uring)]
 fn planted_buffer_given_back_too_early() {
     let _alone = alone();
     assert!(!hasty::read_into_memory_of_others().expect("a ring"), "something was written into memory of others");
@@ -112,7 +112,7 @@ fn planted_buffer_given_back_too_early() {
 /// What AddressSanitizer must report: `memory.sh` plants it.
 #[test]
 #[ignore = "fails under a sanitizer, since a fault is planted"]
-#[cfg(feature = "io-uring")]
+#[cfg(has_uring)]
 fn planted_use_after_free() {
     println!("{} bytes were read from freed memory", hasty::read_freed_memory());
 }

@@ -27,7 +27,7 @@ impl Traps {
     }
 
     /// Makes memory that was given back a trap of this length.
-    #[cfg(feature = "io-uring")]
+    #[cfg(has_uring)]
     pub fn take(&mut self, mut freed: Vec<u8>, len: usize) {
         freed.clear();
         freed.resize(len, PATTERN);

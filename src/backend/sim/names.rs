@@ -209,7 +209,8 @@ fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).to_owned()
 }
 
-/// The path as the tree knows it: without `.`; the empty path names nothing, as for the operating system.
+/// The path as the tree knows it: without `.`, and without the drive that Windows puts before an absolute path, since the
+/// tree has one root; the empty path names nothing, as for the operating system.
 pub(super) fn tidy(path: &Path) -> io::Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(io::ErrorKind::NotFound.into());
@@ -217,5 +218,5 @@ pub(super) fn tidy(path: &Path) -> io::Result<PathBuf> {
     if path.components().any(|c| c == Component::ParentDir) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the simulated tree knows no `..`"));
     }
-    Ok(path.components().filter(|c| *c != Component::CurDir).collect())
+    Ok(path.components().filter(|c| !matches!(c, Component::CurDir | Component::Prefix(_))).collect())
 }
