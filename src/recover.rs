@@ -263,3 +263,17 @@ async fn write_all(file: &dyn DiskFile, at: u64, bytes: &[u8]) -> io::Result<()>
     buf[..bytes.len()].copy_from_slice(bytes);
     exact::write_all_at(file, at, WriteBuf::new(Arc::new(buf), bytes.len())).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_open_leaves_out_enough_ids_and_not_as_many_as_another() {
+        let drawn: HashSet<u64> = (0..64).map(|n| spare_ids(&[n; 16])).collect();
+        assert!(drawn.iter().all(|ids| (1 << 16..(1 << 16) + (1 << 36)).contains(ids)), "{drawn:?}");
+        assert!(drawn.len() == 64 && drawn.iter().any(|ids| *ids > 1 << 34), "{drawn:?}");
+    }
+}

@@ -7,14 +7,16 @@ mod common;
 mod table;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::format::file_name::segment_name;
+use esker::format::footer::{self, TRAILER_BYTES};
 use esker::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader, TWIN_AT};
-use esker::{Config, Durability, RecoveryReport, SegmentId, SetOptions};
+use esker::{Config, DiskCache, Durability, RecoveryReport, SegmentId, SetOptions};
 
-use table::{DIR, SEGMENT_LEN_BYTES, START, Table, eventually, get, put, short_lived, synced};
+use table::{DIR, SEGMENT_LEN_BYTES, START, Table, eventually, fill_until, get, put, short_lived, synced};
 
 /// What the report counts, with the rest as it is.
 fn counts(report: &RecoveryReport) -> RecoveryReport {
@@ -231,4 +233,82 @@ async fn an_open_without_doubt_leaves_the_manifest_alone() {
     table.sim.set_faults(FaultPlan::default().fail_on("MANIFEST", OpKind::Write, When::Always, DiskError::Eio));
     let cache = table.open().await;
     assert_eq!(get(&cache, "one").await.as_deref(), Some("the value of one"));
+}
+
+/// P3, trap 6. What an open finishes is on the device before a footer says that it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_at_an_open_leaves_no_footer() {
+    let mut table = Table::new(9, 8);
+    let cache = table.open().await;
+    put(&cache, "k", "the value of k", written()).await;
+    table.sim = table.sim.reopen();
+    drop(cache);
+    let (path, _) = table.find_on_disk(b"the value of k");
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Sync, When::Nth(1), DiskError::Eio));
+    let builder = DiskCache::builder(DIR).config(table.config.clone());
+    let error = builder.backend_with(Arc::new(table.sim.clone())).open().await.expect_err("the disk fails");
+    assert!(error.to_string().contains("seg-0000"), "{error}");
+    let bytes = table.sim.read_file(&path).unwrap();
+    assert!(footer::decode_any_trailer(&bytes[bytes.len() - TRAILER_BYTES..], SEGMENT_LEN_BYTES).is_err());
+    table.sim.clear_faults();
+    assert_eq!(get(&table.open().await, "k").await.as_deref(), Some("the value of k"));
+}
+
+/// P7. A file that was cut short is named, and counts as damage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_cut_short_is_named() {
+    let mut table = Table::new(10, 8);
+    let cache = table.open().await;
+    put(&cache, "k", "the value of k", synced()).await;
+    table.sim = table.sim.reopen();
+    drop(cache);
+    let (path, _) = table.find_on_disk(b"the value of k");
+    table.sim.truncate(&path, SEGMENT_LEN_BYTES / 2).unwrap();
+    let cache = table.open().await;
+    let report = cache.recovery_report();
+    assert_eq!(report.dropped_damaged, 1, "{report:?}");
+    assert!(report.notes.iter().any(|note| note.contains("seg-0000.esk is cut off at 32768 bytes")), "{report:?}");
+}
+
+/// P5, P7. A file of which no record is left to read, and of which nobody knows which there were, is used again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_of_damage_alone_is_a_free_file_afterwards() {
+    let table = Table::new(11, 8);
+    segments(&table, &["k"]).await;
+    let (path, at) = table.find_on_disk(b"the value of k");
+    table.sim.flip_bit(&path, at - 20).unwrap();
+    table.sim.flip_bit(&path, SEGMENT_LEN_BYTES - 10).unwrap();
+    let cache = table.open().await;
+    let report = cache.recovery_report();
+    assert_eq!((report.entries_kept, report.dropped_damaged, cache.stats().segments_free), (0, 1, 1), "{report:?}");
+    assert!(table.segment_files().contains(&path));
+}
+
+/// P5. What recovery found counts as live: no segment of it is taken for one that holds nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn recovered_entries_keep_their_segment_from_counting_as_dead() {
+    let table = Table::new(12, 8);
+    segments(&table, &["one", "two", "three", "four"]).await;
+    let cache = table.open().await;
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 2).await;
+    let counts = cache.stats().counts;
+    assert_eq!((counts.segments_dead, counts.segments_oldest), (0, counts.segments_evicted));
+}
+
+/// More records than one thread is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_records_are_found_by_all_threads_together() {
+    const KEYS: u32 = 20_000;
+    let mut table = Table::new(13, 256);
+    table.config.index_shards = 8;
+    let cache = table.open().await;
+    for n in 0..KEYS {
+        assert!(cache.set(n.to_le_bytes(), n.to_le_bytes().to_vec()).await.unwrap().is_stored());
+    }
+    cache.close().await.unwrap();
+    let cache = table.open().await;
+    assert_eq!(cache.recovery_report().entries_kept, u64::from(KEYS));
+    for n in (0..KEYS).step_by(97) {
+        assert_eq!(cache.get(n.to_le_bytes()).await.unwrap().expect("it is there").value()[..], n.to_le_bytes());
+    }
 }
