@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::hook::{Hook, Hooked};
@@ -160,11 +160,12 @@ async fn trap_07_a_lock_that_lingers_for_a_moment_refuses_nothing() {
 async fn an_entry_that_moves_at_every_attempt_to_read_it_is_a_miss() {
     let sim = Sim::new(4);
     sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
-    let (moved, mover) = (Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::<DiskCache>::new()));
+    let (moved, mover) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::<Option<DiskCache>>::default()));
     let hook: Hook = {
         let (moved, mover) = (moved.clone(), mover.clone());
         Arc::new(move |op, path: &Path| {
-            let cache = mover.get().filter(|_| op == OpKind::Read && path.extension() == Some("esk".as_ref()))?.clone();
+            let is_record = op == OpKind::Read && path.extension() == Some("esk".as_ref());
+            let cache = mover.lock().expect("the mover").clone().filter(|_| is_record)?;
             let n = moved.fetch_add(1, Ordering::SeqCst);
             let moving: IoFuture<()> = Box::pin(async move {
                 assert!(cache.set_with("k", format!("v{n}"), synced()).await.expect("set").is_stored());
@@ -177,11 +178,13 @@ async fn an_entry_that_moves_at_every_attempt_to_read_it_is_a_miss() {
     let cache =
         builder(Hooked { inner: Arc::new(sim.clone()), hook, linger: Duration::ZERO }).open().await.expect("open");
     assert!(cache.set_with("k", "v", synced()).await.expect("set").is_stored());
-    mover.set(cache.clone()).expect("set once");
+    *mover.lock().expect("the mover") = Some(cache.clone());
     assert!(!serves(&cache, "k").await);
     let counts = cache.stats().counts;
     assert_eq!((counts.misses_evicted, counts.misses_io), (1, 0));
     assert_eq!(moved.load(Ordering::SeqCst), 8, "attempts");
+    // Else the cache would hold itself.
+    *mover.lock().expect("the mover") = None;
 }
 
 /// A program that another thread is about to start holds every lock until it runs: the directory's too, which was closed.

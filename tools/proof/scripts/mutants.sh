@@ -9,8 +9,11 @@ project=$PWD
 target=${CARGO_TARGET_DIR:-$project/target}
 work=$target/mutation
 places=('src/format/**' 'src/recover.rs' 'src/recover/**' 'src/index/**' 'src/log/**')
-tests=(--lib --test format_golden --test golden_directory --test recovery --test traps --test accounting --test counters
-    --test races --test background --test cancel --test basics --test settings --test inspect --test bad_luck)
+# The last is row 1, for what only lives and deaths show: it takes longest, and so is asked last.
+tests=(-p esker -p esker-proof --features esker-proof/slow-tests --lib --test format_golden --test golden_directory
+    --test recovery --test traps --test accounting --test counters --test races --test background --test cancel
+    --test basics --test settings --test inspect --test bad_luck --test carried_directory --test flushing
+    --test operators --test crash_sim)
 
 if [ "${PROOF_SLICE:-full}" = ci ] && [ "${PROOF_CANARY:-0}" != 1 ]; then
     echo "skipped: it takes long: ask for it with --slice full"
@@ -25,7 +28,7 @@ if ! cargo mutants --version >/dev/null 2>&1; then
 fi
 if [ "${PROOF_CANARY:-0}" = 1 ]; then
     places=('src/format/checksum.rs')
-    tests=(--lib)
+    tests=(-p esker --lib)
 fi
 
 # Two copies: one stays as it is, the other gets the switches. What is built there is kept for the next run.
@@ -41,4 +44,4 @@ CARGO_TARGET_DIR=$work/tool cargo build --manifest-path tools/proof/mutants/Carg
 # Apart from what is built of the project: cargo takes a copy at another place for the same.
 export CARGO_TARGET_DIR=$work/built
 "$work/tool/debug/mutants" "$work/plain" "$work/switched" "$work/list.json" \
-    tools/proof/scripts/survivors.txt -- -p esker "${tests[@]}"
+    tools/proof/scripts/survivors.txt -- "${tests[@]}"

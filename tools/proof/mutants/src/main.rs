@@ -29,9 +29,17 @@ use list::Mutant;
 use suite::Test;
 use tree::Tree;
 
-/// The profile that the copy is built with: quick to compile.
-const PROFILE: [&str; 6] =
-    ["--config", "profile.mutants.inherits='dev'", "--config", "profile.mutants.debug=false", "--profile", "mutants"];
+/// The profile that the copy is built with: quick to compile, and not too slow to run.
+const PROFILE: [&str; 8] = [
+    "--config",
+    "profile.mutants.inherits='dev'",
+    "--config",
+    "profile.mutants.debug=false",
+    "--config",
+    "profile.mutants.opt-level=1",
+    "--profile",
+    "mutants",
+];
 
 fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
