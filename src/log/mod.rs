@@ -13,6 +13,7 @@ use crate::backend::{Backend, BufferPool};
 use crate::catalog;
 use crate::clock::SteadyClock;
 use crate::config::Config;
+use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
 use crate::format::footer;
 use crate::format::manifest::Manifest;
@@ -51,8 +52,8 @@ const WANT_SYNCED: u8 = 2;
 /// One append stream.
 struct StreamLog {
     active: Mutex<Option<Arc<Segment>>>,
-    /// Held while the open segment is replaced.
-    rotating: Arc<AsyncMutex<()>>,
+    /// Held while the open segment is replaced. When that was last refused after waiting for room, and why.
+    rotating: Arc<AsyncMutex<Option<(Instant, RefuseReason)>>>,
     /// Segments with bytes to write, oldest first; the last may be the open one.
     pending: Mutex<VecDeque<Arc<Segment>>>,
     /// Wakes the writer task.

@@ -47,6 +47,7 @@ impl Log {
         wait: bool,
     ) -> Result<std::result::Result<(), RefuseReason>> {
         let log = self.stream(stream);
+        let asked = Instant::now();
         let mut rotating = match log.rotating.clone().try_lock_owned() {
             Ok(guard) => guard,
             Err(_) if !wait => return Ok(Err(RefuseReason::Busy)),
@@ -58,12 +59,19 @@ impl Log {
         if log.failed_until.lock().is_some_and(|until| Instant::now() < until) {
             return Ok(Err(RefuseReason::DiskFailed));
         }
+        // Who came while another waited in vain does not wait as long again: many would, one after the other.
+        if let Some((_, reason)) = rotating.filter(|(refused, _)| *refused >= asked) {
+            return Ok(Err(reason));
+        }
         self.retire_active(stream);
         let mut waiting: Option<Waiting> = None;
         loop {
             let (taken, census) = match self.room(stream, wait, &mut waiting).await? {
                 Ok(taken) => taken,
-                Err(reason) => return Ok(Err(reason)),
+                Err(reason) => {
+                    *rotating = wait.then(|| (Instant::now(), reason));
+                    return Ok(Err(reason));
+                }
             };
             // In a task of its own, with the lock: what has begun ends even if nobody waits for it any more.
             let this = self.clone();

@@ -1,9 +1,13 @@
 //! Trap 4: a refused or failed update does not leave the old value readable.
 
+use std::time::Duration;
+
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::{DiskCache, RefuseReason, SetOutcome};
 
-use crate::table::{Table, eventually, get, put, synced};
+use tokio::time::Instant;
+
+use crate::table::{Table, eventually, fill_until, get, put, synced};
 
 async fn with_old_value(table: &Table) -> DiskCache {
     let cache = table.open().await;
@@ -92,4 +96,36 @@ async fn trap_04_a_failed_delete_does_not_leave_the_value_readable() {
     table.sim.clear_faults();
     until_the_marker_is_durable(&cache).await;
     table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P5. On a disk that lets nothing be freed, writers that wait for room together are refused together: not one after the
+/// other, each after the limit for a disk operation.
+#[tokio::test(start_paused = true)]
+async fn trap_05_writers_that_wait_for_room_together_are_refused_together() {
+    const LIMIT: Duration = Duration::from_secs(30);
+    let mut table = Table::new(7, 8);
+    table.config.io_timeout_ms = LIMIT.as_millis() as u64;
+    let cache = table.open().await;
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 3).await;
+    // What cannot be read is not evicted; what is free is still written to.
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Read, When::Always, DiskError::Eio));
+    let write = |writer: usize| {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            for n in 0.. {
+                let began = Instant::now();
+                let outcome = cache.set(format!("{writer} {n}"), vec![0; 8 << 10]).await.unwrap();
+                if !outcome.is_stored() {
+                    return (outcome, began.elapsed());
+                }
+            }
+            unreachable!("a full disk takes everything")
+        })
+    };
+    let writers: Vec<_> = (0..8).map(write).collect();
+    for writer in writers {
+        let (outcome, waited) = writer.await.unwrap();
+        assert_eq!(outcome, refused(RefuseReason::DiskFailed));
+        assert!(waited < LIMIT + LIMIT / 2, "one waited for {waited:?}");
+    }
 }
