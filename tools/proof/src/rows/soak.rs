@@ -89,7 +89,7 @@ impl Row for Soak {
         counts.push(("memory after the first lives, KiB".into(), most(|m| warm(&m.resident)) >> 10));
         counts.push(("memory at most afterwards, KiB".into(), most(|m| late(&m.resident)) >> 10));
         counts.push(("descriptors after the first lives".into(), most(|m| warm(&m.descriptors))));
-        counts.push(("descriptors at most afterwards".into(), most(|m| late(&m.descriptors))));
+        counts.push(("descriptors in the last lives".into(), most(|m| last(&m.descriptors))));
         counts.push(("disk at most, KiB".into(), most(|m| m.peak_disk) >> 10));
         counts.push(("capacity, KiB".into(), most(|m| m.capacity) >> 10));
         counts.push(("clock, minutes".into(), most(|m| m.clock_ms) / 60_000));
@@ -100,7 +100,7 @@ impl Row for Soak {
             most(|m| warm(&m.resident)) >> 20,
             most(|m| late(&m.resident)) >> 20,
             most(|m| warm(&m.descriptors)),
-            most(|m| late(&m.descriptors)),
+            most(|m| last(&m.descriptors)),
             most(|m| m.peak_disk) >> 10,
             most(|m| m.capacity) >> 10,
         );
@@ -122,6 +122,11 @@ fn warm(marks: &[u64]) -> u64 {
 
 fn late(marks: &[u64]) -> u64 {
     marks.iter().skip(WARM_LIVES).max().copied().unwrap_or(0)
+}
+
+/// A ring's thread may end a moment after its cache, so that one life alone shows nothing; what leaks stays in all.
+fn last(marks: &[u64]) -> u64 {
+    marks.iter().rev().take(WARM_LIVES).min().copied().unwrap_or(0)
 }
 
 fn live(order: &Order, backend: BackendKind, operations: u64, marks: &mut Marks) -> Result<(), String> {
@@ -183,7 +188,7 @@ fn judge(marks: &Marks) -> Result<(), String> {
     if after > before + SLACK_BYTES {
         return Err(format!("memory grew from {before} to {after} bytes"));
     }
-    let (before, after) = (warm(&marks.descriptors), late(&marks.descriptors));
+    let (before, after) = (warm(&marks.descriptors), last(&marks.descriptors));
     if after > before {
         return Err(format!("descriptors grew from {before} to {after}"));
     }
