@@ -199,3 +199,44 @@ async fn trap_07_a_directory_that_was_closed_opens_again_while_its_lock_lingers(
         cache.close().await.expect("close");
     }
 }
+
+/// P2, P3. Eviction has forgotten an entry, and its file is not freed yet: a delete that comes now is written all the same.
+#[tokio::test]
+async fn a_delete_between_forgetting_and_freeing_holds() {
+    let sim = Sim::new(5);
+    let (deleter, dead) = (Arc::new(Mutex::new(None::<DiskCache>)), Arc::new(Mutex::new(None::<Sim>)));
+    let hook: Hook = {
+        let (sim, deleter, dead) = (sim.clone(), deleter.clone(), dead.clone());
+        Arc::new(move |op, path: &Path| {
+            if op != OpKind::Open || !path.ends_with("seg-0000.esk") {
+                return None;
+            }
+            let cache = deleter.lock().expect("the deleter").take()?;
+            let (sim, dead) = (sim.clone(), dead.clone());
+            let deleting: IoFuture<()> = Box::pin(async move {
+                assert!(!cache.delete("k").await.expect("delete"), "it is not forgotten: the test proves nothing");
+                let copy = sim.fork(1);
+                copy.power_loss();
+                *dead.lock().expect("the copy") = Some(copy.reopen());
+                Ok(())
+            });
+            Some(deleting)
+        })
+    };
+    let cache = builder(Hooked { inner: Arc::new(sim), hook, linger: Duration::ZERO }).open().await.expect("open");
+    assert!(cache.set_with("k", "v", synced()).await.expect("set").is_stored());
+    for n in 0.. {
+        assert!(n < 2000, "nothing is evicted");
+        assert!(cache.set_with(format!("filler {n}"), vec![1; 8 << 10], synced()).await.expect("set").is_stored());
+        if n == 9 {
+            // By now the first segment is sealed, and opened next when it is freed.
+            assert_eq!(cache.stats().counts.segments_evicted, 0);
+            *deleter.lock().expect("the deleter") = Some(cache.clone());
+        }
+        if dead.lock().expect("the copy").is_some() {
+            break;
+        }
+    }
+    let dead = dead.lock().expect("the copy").take().expect("a copy");
+    assert!(!serves(&builder(dead).open().await.expect("open"), "k").await, "what was deleted came back");
+}

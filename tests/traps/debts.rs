@@ -6,21 +6,21 @@ use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::format::digest::digest;
 use esker::format::record;
 use esker::format::segment_header::SegmentHeader;
-use esker::{DiskCache, RecordKind, RefuseReason, SetOptions, SetOutcome};
+use esker::{DiskCache, Error, RecordKind, RefuseReason, SetOptions, SetOutcome};
 
 use crate::table::{SEED, Table, fill_until, get, put, short_lived, synced};
 
 const MAX_VALUE_BYTES: usize = 16 << 10;
 
 /// A table on which values beyond [`MAX_VALUE_BYTES`] are refused.
-fn table(sim_seed: u64) -> Table {
+pub fn table(sim_seed: u64) -> Table {
     let mut table = Table::new(sim_seed, 8);
     table.config.max_value_bytes = Some(MAX_VALUE_BYTES as u64);
     table
 }
 
 /// Replaces `key` by something that is refused, so that a marker is owed for it.
-async fn owe(cache: &DiskCache, key: &str) {
+pub async fn owe(cache: &DiskCache, key: &str) {
     let outcome = cache.set(key.to_owned(), vec![0; MAX_VALUE_BYTES + 1]).await.unwrap();
     assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::TooLarge });
 }
@@ -167,4 +167,40 @@ async fn trap_05_rounds_that_free_nothing_write_nothing_twice() {
     assert!(counts.markers_written >= DELETES, "the deletes were not carried on: the test proves nothing");
     let most = 2 * DELETES;
     assert!(counts.markers_written <= most, "{} markers for {DELETES} deletes", counts.markers_written);
+}
+
+/// P2, P3. The marker for a refused update is only owed: a delete that follows is written, though the index knows nothing of
+/// the key any more.
+#[tokio::test(start_paused = true)]
+async fn trap_04_a_delete_does_not_rely_on_a_marker_that_is_owed() {
+    let mut table = table(6);
+    let cache = table.open().await;
+    put(&cache, "k", "v1", synced()).await;
+    put(&cache, "witness", "w", synced()).await;
+    table.sim.set_faults(no_open("seg-"));
+    owe(&cache, "k").await;
+    assert!(!cache.delete("k").await.unwrap());
+    assert_eq!(cache.stats().counts.markers_written, 0, "it is not owed any more: the test proves nothing");
+    table.sim.power_loss();
+    table.sim.clear_faults();
+    let cache = table.kill(cache).await;
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P2, P3. A `clear` that could not be written is owed too: a close says so, and an update that is refused meanwhile keeps
+/// the old version dead by itself.
+#[tokio::test(start_paused = true)]
+async fn trap_04_a_clear_that_is_not_on_disk_is_not_relied_on() {
+    let table = table(7);
+    let cache = table.open().await;
+    put(&cache, "k", "v1", synced()).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("MANIFEST", OpKind::Write, When::Always, DiskError::Eio));
+    cache.clear().await.expect_err("the manifest cannot be written");
+    owe(&cache, "k").await;
+    cache.sync().await.expect("markers can be written");
+    let sim = table.sim.fork(1);
+    sim.power_loss();
+    sim.clear_faults();
+    assert_eq!(get(&table.open_on(&sim.reopen()).await, "k").await, None);
+    assert!(matches!(cache.close().await, Err(Error::WriteFailed)), "the clear is not on disk");
 }

@@ -8,6 +8,7 @@ mod common;
 mod damage;
 mod debts;
 mod failures;
+mod last_resort;
 mod locks;
 mod refusals;
 mod table;
