@@ -211,6 +211,7 @@ pub fn decode_trailer(last64: &[u8], segment: SegmentId, segment_len_bytes: u64)
     };
     let len = footer_bytes(trailer.rows as usize);
     let is_placed = is_segment_len(segment_len_bytes)
+        && trailer.segment <= SegmentId::MAX
         && segment_len_bytes.checked_sub(len) == Some(trailer.rows_offset)
         && (DATA_START..=trailer.rows_offset).contains(&trailer.data_end)
         && trailer.data_end.is_multiple_of(UNIT_BYTES)

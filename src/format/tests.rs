@@ -321,6 +321,12 @@ fn a_footer_points_nowhere_else() {
     let trailer = |segment, len| footer::decode_trailer(&bytes, segment, len);
     assert_eq!(trailer(SegmentId(10), SEGMENT_LEN_BYTES), Err(FooterDefect::OtherSegment));
     assert_eq!(trailer(SEGMENT, SEGMENT_LEN_BYTES * 2), Err(FooterDefect::Bounds));
+    let of = |id| {
+        let (_, bytes) = footer::encode(&good, SegmentId(id), SEGMENT_LEN_BYTES, data_end, Millis(8));
+        footer::decode_any_trailer(&bytes[bytes.len() - 64..], SEGMENT_LEN_BYTES).map(|trailer| trailer.segment)
+    };
+    assert_eq!(of((1 << 62) - 1), Ok(SegmentId::MAX));
+    assert_eq!(of(1 << 62), Err(FooterDefect::Bounds), "an id that no directory lives to see");
     assert_eq!(footer::decode_trailer(&[0; 64], SEGMENT, SEGMENT_LEN_BYTES), Err(FooterDefect::Magic));
     assert_eq!(footer::decode_trailer(&[0; 63], SEGMENT, SEGMENT_LEN_BYTES), Err(FooterDefect::Truncated));
     let trailer = trailer(SEGMENT, SEGMENT_LEN_BYTES).unwrap();
