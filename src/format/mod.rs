@@ -158,7 +158,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `ESKRFTR\0` |
-//! | 8 | 8 | segment id |
+//! | 8 | 8 | segment id, below 2^62 |
 //! | 16 | 4 | number of rows |
 //! | 20 | 4 | CRC over the rows |
 //! | 24 | 8 | `rows_offset` in the file: the segment length less the rows and the trailer, rounded up to whole blocks |

@@ -226,7 +226,7 @@ impl Log {
             // The time of sealing, so that no later open takes the clock back behind it.
             (std::mem::take(&mut tail.rows), tail.end(), tail.newest.max(self.clock.now()))
         };
-        if segment.written() > 0 && !segment.is_lost(u64::MAX) {
+        if segment.written() > 0 {
             // The records are durable before a footer says that they are there.
             let rows_back = |rows: Vec<Row>| segment.tail.lock().rows = rows;
             if let Err(e) = segment.file().sync_data().await {

@@ -216,3 +216,22 @@ async fn trap_06_new_files_that_hang_take_no_room_that_nobody_counts() {
     assert_eq!(get(&cache, "after").await.as_deref(), Some("v"));
     cache.close().await.unwrap();
 }
+
+/// Trap 6, P5. A segment fails while the next one of its stream is open: that one is written on, and sealed in the end.
+#[tokio::test(start_paused = true)]
+async fn trap_06_a_failure_leaves_the_next_segment_alone() {
+    let table = Table::new(40, 8);
+    let cache = table.open().await;
+    table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Write], ..FaultPlan::default() });
+    fill_until(&cache, |cache| cache.stats().segments == 2).await;
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-0000", OpKind::Write, When::Always, DiskError::Eio));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(cache.stats().counts.entries_lost > 0, "nothing failed: the test proves nothing");
+    put(&cache, "k", "after the failure", synced()).await;
+    let (path, _) = table.find_on_disk(b"after the failure");
+    assert!(path.ends_with("seg-0001.esk"), "{} and not the segment that was open", path.display());
+    let closing = tokio::time::timeout(Duration::from_secs(300), cache.close()).await;
+    assert!(matches!(closing.expect("close ends"), Err(Error::WriteFailed) | Ok(())));
+    table.sim.clear_faults();
+    assert_eq!(get(&table.open().await, "k").await.as_deref(), Some("after the failure"));
+}

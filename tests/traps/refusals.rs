@@ -131,3 +131,48 @@ async fn trap_05_writers_that_wait_for_room_together_are_refused_together() {
         assert!(waited < LIMIT + LIMIT / 2, "one waited for {waited:?}");
     }
 }
+
+/// Who does not want to wait is answered at once while a segment is begun on a disk that hangs.
+#[tokio::test(start_paused = true)]
+async fn trap_05_a_try_set_does_not_wait_for_a_segment_that_is_begun() {
+    let table = Table::new(8, 8);
+    let cache = table.open().await;
+    table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Open], ..FaultPlan::default() });
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.set("waits", "v").await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    assert_eq!(cache.try_set("does not", "v").await.unwrap(), refused(RefuseReason::Busy));
+    assert!(began.elapsed() < Duration::from_secs(1) && !waiting.is_finished());
+    table.sim.clear_faults();
+    assert!(waiting.await.unwrap().unwrap().is_stored());
+}
+
+/// P5. A writer that waits for room on a full disk, of which nothing can be evicted, goes on once there is room.
+#[tokio::test(start_paused = true)]
+async fn trap_05_a_writer_that_waits_on_a_full_disk_goes_on_when_there_is_room() {
+    for when_ms in (0..500).step_by(100) {
+        let table = Table::new(9, 16);
+        let cache = table.open().await;
+        fill_until(&cache, |cache| cache.stats().segments >= 5).await;
+        cache.sync().await.unwrap();
+        let full = FaultPlan { capacity_bytes: Some(table.sim.used_bytes()), ..FaultPlan::default() };
+        table.sim.set_faults(full.fail_on("seg-", OpKind::Read, When::Always, DiskError::Eio));
+        let writer = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                for n in 0..40 {
+                    let outcome = cache.set(format!("k{n}"), vec![0; 8 << 10]).await.unwrap();
+                    assert!(outcome.is_stored(), "{n}: {outcome:?}");
+                }
+            }
+        });
+        // A second after it has come to the end of what is there, it would be refused.
+        tokio::time::sleep(Duration::from_millis(when_ms)).await;
+        assert!(!writer.is_finished(), "the disk was not full: the test proves nothing");
+        table.sim.clear_faults();
+        writer.await.unwrap_or_else(|e| panic!("after {when_ms} ms: {e}"));
+    }
+}

@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 
 use super::concurrency::field::{self, Field, Plan, Tally};
 use crate::backends;
+use crate::common::heap;
 use crate::crew;
 use crate::row::{Order, Outcome, Row, Slice};
 use crate::usage;
@@ -22,8 +23,10 @@ use crate::usage;
 const LIVES: u64 = 20;
 const ROUNDS_A_LIFE: u64 = 5;
 const DAY_US: u64 = 86_400_000_000;
-/// Memory may grow by this much after the first lives: what an allocator keeps.
+/// Memory may grow by this much after the first lives: what an allocator keeps,
 const SLACK_BYTES: u64 = 24 << 20;
+/// and what is allocated by this much: what the harness itself notes.
+const HEAP_SLACK_BYTES: u64 = 1 << 20;
 /// Lives in which all that is allocated once is allocated.
 const WARM_LIVES: usize = 4;
 const SAMPLE_EVERY: Duration = Duration::from_millis(5);
@@ -38,6 +41,7 @@ pub struct Soak;
 #[derive(Debug, Default)]
 struct Marks {
     resident: Vec<u64>,
+    heap: Vec<u64>,
     descriptors: Vec<u64>,
     peak_disk: u64,
     capacity: u64,
@@ -73,7 +77,8 @@ impl Row for Soak {
         let run = |n: u64, marks: &mut Vec<Marks>| {
             let mut one = Marks::default();
             let done = live(order, chosen[n as usize], each, &mut one);
-            let story = format!("resident: {:?}\ndescriptors: {:?}", one.resident, one.descriptors);
+            let story =
+                format!("resident: {:?}\nheap: {:?}\ndescriptors: {:?}", one.resident, one.heap, one.descriptors);
             marks.push(one);
             done.map_err(|what| (what, story))
         };
@@ -88,6 +93,8 @@ impl Row for Soak {
         counts.push(("reopens".into(), marks.iter().map(|m| m.resident.len() as u64).sum()));
         counts.push(("memory after the first lives, KiB".into(), most(|m| warm(&m.resident)) >> 10));
         counts.push(("memory at most afterwards, KiB".into(), most(|m| late(&m.resident)) >> 10));
+        counts.push(("heap after the first lives, KiB".into(), most(|m| warm(&m.heap)) >> 10));
+        counts.push(("heap in the last lives, KiB".into(), most(|m| last(&m.heap)) >> 10));
         counts.push(("descriptors after the first lives".into(), most(|m| warm(&m.descriptors))));
         counts.push(("descriptors in the last lives".into(), most(|m| last(&m.descriptors))));
         counts.push(("disk at most, KiB".into(), most(|m| m.peak_disk) >> 10));
@@ -95,8 +102,11 @@ impl Row for Soak {
         counts.push(("clock, minutes".into(), most(|m| m.clock_ms) / 60_000));
         let rate = tally.operations as f64 / begun.elapsed().as_secs_f64();
         let figure = format!(
-            "{} operations, memory {} -> {} MiB, descriptors {} -> {}, disk {} of {} KiB; {rate:.0} operations/s",
+            "{} operations, heap {} -> {} KiB, resident {} -> {} MiB, descriptors {} -> {}, disk {} of {} KiB; {rate:.0} \
+             operations/s",
             tally.operations,
+            most(|m| warm(&m.heap)) >> 10,
+            most(|m| last(&m.heap)) >> 10,
             most(|m| warm(&m.resident)) >> 20,
             most(|m| late(&m.resident)) >> 20,
             most(|m| warm(&m.descriptors)),
@@ -146,6 +156,7 @@ fn live(order: &Order, backend: BackendKind, operations: u64, marks: &mut Marks)
         if order.canary {
             leaks.push((std::fs::File::open(&dir).map_err(|e| e.to_string())?, vec![1u8; LEAK_BYTES]));
         }
+        marks.heap.push(heap::live_bytes().max(0) as u64);
         marks.resident.push(usage::resident_bytes().map_err(|e| e.to_string())?);
         marks.descriptors.push(usage::descriptors().map_err(|e| e.to_string())?);
         Ok(())
@@ -187,6 +198,10 @@ fn judge(marks: &Marks) -> Result<(), String> {
     let (before, after) = (warm(&marks.resident), late(&marks.resident));
     if after > before + SLACK_BYTES {
         return Err(format!("memory grew from {before} to {after} bytes"));
+    }
+    let (before, after) = (warm(&marks.heap), last(&marks.heap));
+    if after > before + HEAP_SLACK_BYTES {
+        return Err(format!("the heap grew from {before} to {after} bytes"));
     }
     let (before, after) = (warm(&marks.descriptors), last(&marks.descriptors));
     if after > before {

@@ -18,6 +18,7 @@ const DIR: &str = "/cache";
 const START: Millis = Millis(1_700_000_000_000);
 /// The key that it is about.
 const KEY: u32 = 0;
+const SEGMENTS: u64 = 5;
 const FILLER_BYTES: usize = 8 << 10;
 /// Power losses with other dice, at each point.
 const DICE: u64 = 3;
@@ -105,7 +106,7 @@ impl Stage {
     }
 
     async fn open_on(&self, backend: Arc<dyn Backend>) -> Result<DiskCache, String> {
-        let config = Config { index_shards: 1, reinsert_percent: 0, ..small(5) };
+        let config = Config { index_shards: 1, reinsert_percent: 0, ..small(SEGMENTS) };
         let builder = DiskCache::builder(DIR).config(config).seed([7; 16]).clock(self.clock.clone());
         builder.backend_with(backend).open().await.map_err(|e| format!("cannot open: {e}"))
     }
@@ -175,10 +176,11 @@ impl Stage {
     }
 
     async fn fill(&mut self, cache: &DiskCache, bytes: usize) -> Result<(), String> {
-        // Segments are few: rotating often enough evicts too.
         for _ in 0..bytes / FILLER_BYTES {
             self.fillers += 1;
-            if self.fillers as usize * FILLER_BYTES > 2 * SEGMENT_LEN_BYTES as usize {
+            let stats = cache.stats();
+            // Rotating often enough evicts too: the next segment is the last but one.
+            if stats.segments - stats.segments_free + 2 >= SEGMENTS {
                 self.lock().history.has_evicted = true;
             }
             let outcome = cache.set(format!("filler {}", self.fillers), vec![1; FILLER_BYTES - 100]).await;
