@@ -304,6 +304,7 @@ async fn a_half_made_segment_that_stays_is_used() {
     let outcome = cache.set("k", "v").await.unwrap();
     assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::DiskFailed });
     assert!(sim.read_file("/cache/seg-0000.esk").is_ok(), "it does not stay: the test proves nothing");
+    assert_eq!(cache.stats().segments, 1, "it takes room that nobody counts");
     sim.set_faults(no_removal);
     recovers(&cache).await;
     assert_eq!(sim.read_file("/cache/seg-0000.esk").unwrap().len() as u64, SEGMENT_LEN_BYTES);

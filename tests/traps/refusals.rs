@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
-use esker::{DiskCache, RefuseReason, SetOutcome};
+use esker::{DiskCache, Error, RefuseReason, SetOutcome};
 
 use tokio::time::Instant;
 
@@ -175,4 +175,57 @@ async fn trap_05_a_writer_that_waits_on_a_full_disk_goes_on_when_there_is_room()
         table.sim.clear_faults();
         writer.await.unwrap_or_else(|e| panic!("after {when_ms} ms: {e}"));
     }
+}
+
+/// P5. Where there is no room even for the first segment, nobody waits for an eviction that cannot come; and a file that was
+/// not made counts as none.
+#[tokio::test(start_paused = true)]
+async fn trap_05_a_disk_without_room_for_a_segment_refuses_at_once() {
+    let table = Table::new(10, 8);
+    let cache = table.open().await;
+    for (error, reason) in [(DiskError::Enospc, RefuseReason::DiskFull), (DiskError::Eio, RefuseReason::DiskFailed)] {
+        table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Open, When::Always, error));
+        let began = Instant::now();
+        assert_eq!(cache.set("k", "v").await.unwrap(), refused(reason));
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        assert_eq!(cache.stats().segments, 0);
+    }
+}
+
+/// P3. Sets that wait while the cache is closed are told so, or are there at the next open.
+#[tokio::test(start_paused = true)]
+async fn trap_04_a_set_that_a_close_overtakes_is_not_stored_for_nothing() {
+    let mut table = Table::new(11, 64);
+    table.config.write_buffer_bytes = 1 << 20;
+    let cache = table.open().await;
+    table.sim.set_faults(FaultPlan { stalled: vec![OpKind::Write], ..FaultPlan::default() });
+    let set = |n: usize| {
+        let cache = cache.clone();
+        tokio::spawn(async move { (n, cache.set(format!("k{n}"), vec![n as u8; 30 << 10]).await) })
+    };
+    let sets: Vec<_> = (0..100).map(set).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let closing = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.close().await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    table.sim.clear_faults();
+    closing.await.unwrap().unwrap();
+    drop(cache);
+    let cache = table.open().await;
+    let mut overtaken = 0;
+    for set in sets {
+        match set.await.unwrap() {
+            (n, Ok(outcome)) => {
+                let is_there = cache.contains(format!("k{n}")).await.unwrap();
+                assert!(is_there || !outcome.is_stored(), "{n}: {outcome:?}, and it is not there");
+            }
+            (_, Err(error)) => {
+                assert!(matches!(error, Error::Closed), "{error}");
+                overtaken += 1;
+            }
+        }
+    }
+    assert!(overtaken > 0, "none waited: the test proves nothing");
 }
