@@ -69,7 +69,9 @@ impl Log {
             let (taken, census) = match self.room(stream, wait, &mut waiting).await? {
                 Ok(taken) => taken,
                 Err(reason) => {
-                    *rotating = wait.then(|| (Instant::now(), reason));
+                    if wait {
+                        *rotating = Some((Instant::now(), reason));
+                    }
                     return Ok(Err(reason));
                 }
             };
