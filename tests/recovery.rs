@@ -55,6 +55,17 @@ async fn segments(table: &Table, keys: &[&str]) {
     }
 }
 
+/// The disk after a kill, with `k` in a segment that was being written, and that segment.
+async fn killed(sim_seed: u64, options: SetOptions) -> (Table, PathBuf) {
+    let mut table = Table::new(sim_seed, 8);
+    let cache = table.open().await;
+    put(&cache, "k", "the value of k", options).await;
+    table.sim = table.sim.reopen();
+    drop(cache);
+    let (path, _) = table.find_on_disk(b"the value of k");
+    (table, path)
+}
+
 /// Damages the header and the trailer of the segment that holds `needle`.
 fn behead(table: &Table, needle: &str) {
     let (path, _) = table.find_on_disk(needle.as_bytes());
@@ -238,12 +249,7 @@ async fn an_open_without_doubt_leaves_the_manifest_alone() {
 /// P3, trap 6. What an open finishes is on the device before a footer says that it is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_fails_at_an_open_leaves_no_footer() {
-    let mut table = Table::new(9, 8);
-    let cache = table.open().await;
-    put(&cache, "k", "the value of k", written()).await;
-    table.sim = table.sim.reopen();
-    drop(cache);
-    let (path, _) = table.find_on_disk(b"the value of k");
+    let (table, path) = killed(9, written()).await;
     table.sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Sync, When::Nth(1), DiskError::Eio));
     let builder = DiskCache::builder(DIR).config(table.config.clone());
     let error = builder.backend_with(Arc::new(table.sim.clone())).open().await.expect_err("the disk fails");
@@ -257,12 +263,7 @@ async fn a_sync_that_fails_at_an_open_leaves_no_footer() {
 /// P7. A file that was cut short is named, and counts as damage.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_is_cut_short_is_named() {
-    let mut table = Table::new(10, 8);
-    let cache = table.open().await;
-    put(&cache, "k", "the value of k", synced()).await;
-    table.sim = table.sim.reopen();
-    drop(cache);
-    let (path, _) = table.find_on_disk(b"the value of k");
+    let (table, path) = killed(10, synced()).await;
     table.sim.truncate(&path, SEGMENT_LEN_BYTES / 2).unwrap();
     let cache = table.open().await;
     let report = cache.recovery_report();
