@@ -57,11 +57,13 @@ pub fn donors(directory: &Directory) -> Vec<Donor> {
     donors
 }
 
-/// Everything that is done to a directory.
-pub fn all(directory: &Directory, donors: &[Donor], every_bit: bool) -> Vec<Harm> {
+/// Everything that is done to a directory; `whole`: every bit of the file that holds most.
+pub fn all(directory: &Directory, donors: &[Donor], whole: bool) -> Vec<Harm> {
     let mut harms = Vec::new();
+    let written = |(_, bytes): &(String, Vec<u8>)| bytes.iter().filter(|&&b| b != 0).count();
+    let fullest = directory.files.iter().map(written).enumerate().max_by_key(|&(_, written)| written).map(|(n, _)| n);
     for (file, (name, bytes)) in directory.files.iter().enumerate() {
-        bits(file as u8, bytes, every_bit, &mut harms);
+        bits(file as u8, bytes, whole && fullest == Some(file), &mut harms);
         cuts(file as u8, bytes, &mut harms);
         sectors(file as u8, name, bytes, donors, &mut harms);
         for (other, (_, theirs)) in directory.files.iter().enumerate().skip(file) {

@@ -13,7 +13,8 @@
 //!   holds or held in an older life; exchanged with each other one. Sectors of zeros: replaced by what the same place of
 //!   the file ever held, and exchanged with those of the file that are not.
 //!
-//! `--slice full` turns over every bit of every file, and takes more directories.
+//! `--slice full` takes more directories, and of the fullest segment of the first of each shape turns over every bit, those
+//! within long zeros too.
 
 mod directory;
 mod expect;
@@ -103,11 +104,12 @@ fn on_runtime<T>(act: impl Future<Output = Result<T, String>>) -> Result<T, Stri
 pub fn run_every(order: &Order, stride: usize) -> Result<Outcome> {
     let only = order.case.as_deref().map(parse).transpose()?;
     let grounds = match &only {
-        Some((shape, seed, _)) => vec![Ground::new(*shape, *seed, order.slice)?],
+        Some((shape, seed, _)) => vec![Ground::new(*shape, *seed, false)?],
         None => {
-            let seeds = if order.slice == Slice::Full { FULL_SEEDS } else { 1 };
-            let every = (0..seeds).flat_map(|n| Shape::ALL.map(|shape| (shape, order.seed + n)));
-            every.map(|(shape, seed)| Ground::new(shape, seed, order.slice)).collect::<Result<Vec<_>>>()?
+            let is_full = order.slice == Slice::Full;
+            let every = (0..if is_full { FULL_SEEDS } else { 1 }).flat_map(|n| Shape::ALL.map(|shape| (shape, n)));
+            let new = |(shape, n)| Ground::new(shape, order.seed + n, is_full && n == 0);
+            every.map(new).collect::<Result<Vec<_>>>()?
         }
     };
     let mut cases: Vec<(usize, Harm)> = Vec::new();
@@ -156,11 +158,12 @@ fn outcome(haul: crew::Haul<Tally>, cases: usize, directories: usize) -> Outcome
 }
 
 impl Ground {
-    fn new(shape: Shape, seed: u64, slice: Slice) -> Result<Self> {
+    /// `whole`: every bit of its fullest segment.
+    fn new(shape: Shape, seed: u64, whole: bool) -> Result<Self> {
         let made = on_runtime(directory::make(shape, seed)).map_err(anyhow::Error::msg);
         let directory = made.with_context(|| format!("the directory {} {seed}", shape.name()))?;
         let donors = harm::donors(&directory);
-        let harms = harm::all(&directory, &donors, slice == Slice::Full);
+        let harms = harm::all(&directory, &donors, whole);
         Ok(Self { shape, seed, directory, donors, harms })
     }
 
