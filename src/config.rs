@@ -22,6 +22,10 @@ pub const DIRECTORY_OVERHEAD_BYTES: u64 = 4 * BLOCK_BYTES;
 pub const MAX_INDEX_SHARDS: usize = 1024;
 /// The smallest write buffer, in bytes.
 pub const MIN_WRITE_BUFFER_BYTES: u64 = 1 << 20;
+/// The shortest chunk of a large value, in bytes.
+pub const MIN_CHUNK_LEN_BYTES: u64 = BLOCK_BYTES;
+/// The longest chunk of a large value, in bytes.
+pub const MAX_CHUNK_LEN_BYTES: u64 = 8 << 20;
 /// The most of a segment that eviction may rewrite, in percent: the rest is the room that it makes.
 pub const MAX_REINSERT_PERCENT: u8 = 90;
 
@@ -45,8 +49,13 @@ pub struct Config {
     /// Memory for records that are not written yet, at least [`MIN_WRITE_BUFFER_BYTES`]. A single larger record may pass
     /// it alone. A quick disk is fed best by few buffers, which are still in the processor's cache when they are written.
     pub write_buffer_bytes: u64,
-    /// Longest value accepted, in bytes; `None`: what fits one segment.
+    /// Longest value accepted, in bytes; `None`: any that the capacity holds.
     pub max_value_bytes: Option<u64>,
+    /// A value that is streamed, or does not fit a segment, is stored in chunks whose records take this many bytes on disk,
+    /// from [`MIN_CHUNK_LEN_BYTES`] to [`MAX_CHUNK_LEN_BYTES`]; never more than an eighth of a segment.
+    pub chunk_len_bytes: u64,
+    /// Whether a reader of a key that is being written follows its writer, unless it is told otherwise.
+    pub attach_to_writers: bool,
     /// Longest key accepted, in bytes: 1 to [`MAX_KEY_BYTES`].
     pub max_key_bytes: usize,
     /// Time to live of entries set without one, in milliseconds; `None`: for ever.
@@ -78,6 +87,8 @@ impl Default for Config {
             flush_interval_ms: 100,
             write_buffer_bytes: 8 << 20,
             max_value_bytes: None,
+            chunk_len_bytes: 128 << 10,
+            attach_to_writers: false,
             max_key_bytes: MAX_KEY_BYTES,
             default_ttl_ms: None,
             short_ttl_ms: 60_000,
@@ -137,6 +148,10 @@ impl Config {
         if self.write_buffer_bytes < MIN_WRITE_BUFFER_BYTES {
             let has = self.write_buffer_bytes;
             return bad(format!("write_buffer_bytes is {has}; it must be at least {MIN_WRITE_BUFFER_BYTES}"));
+        }
+        if !(MIN_CHUNK_LEN_BYTES..=MAX_CHUNK_LEN_BYTES).contains(&self.chunk_len_bytes) {
+            let has = self.chunk_len_bytes;
+            return bad(format!("chunk_len_bytes is {has}; it must be {MIN_CHUNK_LEN_BYTES} to {MAX_CHUNK_LEN_BYTES}"));
         }
         if !(1..=MAX_KEY_BYTES).contains(&self.max_key_bytes) {
             return bad(format!("max_key_bytes is {}; it must be 1 to {MAX_KEY_BYTES}", self.max_key_bytes));

@@ -91,6 +91,9 @@ pub enum RefuseReason {
     DiskFull,
     /// The disk fails. Writes are accepted again when it recovers.
     DiskFailed,
+    /// Of a large value: a part of it was evicted, or the cache was cleared, before all of it was written. It is too large
+    /// for this capacity, or was written too slowly.
+    Evicted,
 }
 
 /// Where a hit was found.
@@ -114,12 +117,23 @@ pub struct Hit {
     pub(crate) expires: Option<Millis>,
     pub(crate) now: Millis,
     pub(crate) source: Source,
+    pub(crate) len_bytes: u64,
 }
 
 impl Hit {
     /// The value.
     pub fn value(&self) -> &Bytes {
         &self.value
+    }
+
+    /// Length of the entry's whole value in bytes: more than that of [`Hit::value`] if only a range was asked for.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// Whether the entry's value is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len_bytes == 0
     }
 
     /// The value, owned.

@@ -71,6 +71,15 @@ pub enum Error {
     /// What was asked to be made durable was lost: the disk failed. It was removed from the cache.
     #[error("the disk failed while writing; the entry was dropped. Check the disk; the cache goes on by itself")]
     WriteFailed,
+    /// What was read of a large value ends here: a part of it was evicted, or the cache was cleared, meanwhile.
+    #[error("the entry was evicted while it was read; get it from where it came from")]
+    Evicted,
+    /// What was read of a large value ends here: its writer was dropped, or refused, before it was finished.
+    #[error("the entry's writer gave up before all was written; get it from where it came from")]
+    Aborted,
+    /// What was read of a large value ends here: the next part is damaged. The entry was dropped.
+    #[error("a part of the entry is damaged; the entry was dropped. Check the disk")]
+    Damaged,
     /// The cache could not be opened in the background (see `Config::index_in_background`).
     #[error("the cache did not open: {0}")]
     OpenFailed(std::sync::Arc<Error>),

@@ -67,7 +67,7 @@
 //! | 0 ground | `types` `error` `clock` `stats` `entry` `config` `sync` | words and values; no I/O |
 //! | 1 bytes | `format` | pure functions over bytes, and their specification |
 //! | 1 disk | [`backend`] | moves owned buffers; knows no format |
-//! | 2 places | `segment` `index` `memory` `catalog` | where data rests |
+//! | 2 places | `segment` `index` `object` `memory` `catalog` | where data rests |
 //! | 3 paths | `log` `read` | the only way in, the only way out |
 //! | 4 upkeep | `recover` `evict` | from directory to index; room ahead of need |
 //! | 5 engine | `engine` | the only crossroads: each of set, get, delete fits one screen |
@@ -101,6 +101,7 @@ pub mod index;
 mod log;
 #[doc(hidden)]
 pub mod memory;
+mod object;
 mod read;
 mod recover;
 mod segment;
@@ -112,7 +113,10 @@ pub mod sync;
 mod types;
 
 pub use api::inspect;
-pub use api::{BoxFuture, Builder, Cache, DiskCache, Hit, MemoryCache, RefuseReason, SetOptions, SetOutcome, Source};
+pub use api::{
+    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, Hit, MemoryCache, RefuseReason, SetOptions,
+    SetOutcome, Source,
+};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};

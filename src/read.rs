@@ -1,14 +1,17 @@
 //! The only way out: from a location to a checked record.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
 use crate::format::length::class_bytes;
+use crate::format::object::ChunkKey;
 use crate::format::record::{self, Defect, Header};
 use crate::index::Location;
+use crate::object::Object;
 use crate::segment::{Segment, SegmentSet};
-use crate::types::{Millis, SegmentId, UNIT_BYTES};
+use crate::types::{BLOCK_BYTES, Millis, RecordKind, SegmentId, UNIT_BYTES};
 
 /// A record that passed every check but those of the key.
 #[derive(Debug, Clone)]
@@ -77,17 +80,67 @@ pub async fn fetch(segments: &SegmentSet, location: Location) -> Result<Fetched,
     let Some(segment) = segments.get(location.slot) else { return Err(Failure::Gone) };
     let offset = u64::from(location.offset_units) * UNIT_BYTES;
     let len = class_bytes(location.class) as usize;
-    let (bytes, from_buffer) = match segment.read_now(offset, len) {
-        Some(read) => read,
-        None => match segment.read(offset, len).await {
-            Ok(bytes) => (bytes, false),
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(Failure::Damaged(segment, Defect::Truncated));
-            }
-            Err(e) => return Err(Failure::Io(segment, e)),
-        },
-    };
+    let (bytes, from_buffer) = fetch_bytes(&segment, offset, len).await?;
     decode(bytes, &segment, offset, from_buffer).map_err(|defect| Failure::Damaged(segment, defect))
+}
+
+/// Pads between chunks that are read over rather than read apart, in units of 16 bytes.
+const GAP_UNITS: u32 = (BLOCK_BYTES / UNIT_BYTES) as u32;
+
+/// Reads chunks of an object from this one on, up to `most`: those that stand one behind the other, with one read. At least
+/// one, fewer than there are where one behind the first is damaged.
+///
+/// # Errors
+/// See [`Failure`]; `Gone` also if there is no such chunk.
+pub async fn fetch_chunks(
+    segments: &SegmentSet,
+    object: &Object,
+    index: u64,
+    most: usize,
+) -> Result<Vec<Bytes>, Failure> {
+    let run = object.run(index, most, GAP_UNITS, |at| at.offset_units + (class_bytes(at.class) / UNIT_BYTES) as u32);
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Err(Failure::Gone) };
+    let Some(segment) = segments.get(first.slot) else { return Err(Failure::Gone) };
+    let start = u64::from(first.offset_units) * UNIT_BYTES;
+    let end = u64::from(last.offset_units) * UNIT_BYTES + class_bytes(last.class);
+    let (bytes, _) = fetch_bytes(&segment, start, (end - start) as usize).await?;
+    let bytes = Bytes::from(bytes);
+    let mut values = Vec::with_capacity(run.len());
+    for (n, at) in run.iter().enumerate() {
+        let offset = u64::from(at.offset_units) * UNIT_BYTES;
+        let from = (offset - start) as usize;
+        let own = bytes.slice(from..from + class_bytes(at.class) as usize);
+        let key = ChunkKey { object: object.id, index: index + n as u64 };
+        match chunk_value(&own, &segment, offset, key) {
+            Ok(value) => values.push(own.slice(value)),
+            Err(defect) if n == 0 => return Err(Failure::Damaged(segment, defect)),
+            Err(_) => break,
+        }
+    }
+    Ok(values)
+}
+
+/// Where the value of a chunk is in its record.
+fn chunk_value(bytes: &[u8], segment: &Segment, offset: u64, expected: ChunkKey) -> Result<Range<usize>, Defect> {
+    let header = record::decode(bytes, segment.id, offset)?.header;
+    let (key, _, value) = record::parts(&header);
+    let is_it = header.kind == RecordKind::Chunk && ChunkKey::decode(&bytes[key]) == Some(expected);
+    if is_it { Ok(value) } else { Err(Defect::Kind) }
+}
+
+/// Reads a place of a segment: from memory or the page cache on this thread, else through the backend. Whether some of it
+/// is not written yet.
+async fn fetch_bytes(segment: &Arc<Segment>, offset: u64, len: usize) -> Result<(Vec<u8>, bool), Failure> {
+    if let Some(read) = segment.read_now(offset, len) {
+        return Ok(read);
+    }
+    match segment.read(offset, len).await {
+        Ok(bytes) => Ok((bytes, false)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(Failure::Damaged(segment.clone(), Defect::Truncated))
+        }
+        Err(e) => Err(Failure::Io(segment.clone(), e)),
+    }
 }
 
 fn decode(mut bytes: Vec<u8>, segment: &Segment, offset: u64, from_buffer: bool) -> Result<Fetched, Defect> {

@@ -17,14 +17,17 @@ use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::index::Index;
 use crate::index::load::Batch;
+use crate::object::Objects;
 use crate::segment::{Extent, Segment, SegmentSet, Summary};
 use crate::stats::{Progress, RecoveryReport};
 use crate::sync::task;
 use crate::types::{Millis, SegmentId, Sequence};
 
+mod adopt;
 mod examine;
 mod publish;
 
+use adopt::Parts;
 use examine::{State, examine_all};
 use publish::Publisher;
 
@@ -47,6 +50,8 @@ pub struct Recovery {
     pub manifest: Manifest,
     /// Where entries go.
     pub index: Arc<Index>,
+    /// Where objects go.
+    pub objects: Arc<Objects>,
     /// Where segments go.
     pub segments: Arc<SegmentSet>,
     /// What has expired by now is dropped.
@@ -83,6 +88,7 @@ struct Used {
     summary: Summary,
     newest: Millis,
     batch: Batch,
+    parts: Parts,
     /// If it has no footer, what it shall be sealed with.
     unsealed: Option<Unsealed>,
 }
@@ -152,7 +158,9 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     // What was removed does not come back beside what is made in its place; and a file that a killed process had just made
     // does not go with the power, after something was synced in it.
     r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
+    let parts = used.iter_mut().map(|(.., one)| std::mem::take(&mut one.parts)).collect();
     publish_all(r, used, outcome.manifest.cleared, report).await?;
+    adopt::adopt_all(r, parts, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
 }

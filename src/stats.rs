@@ -90,7 +90,7 @@ counters! {
     misses_damaged,
     /// Gets that the disk failed to answer.
     misses_io,
-    /// Gets of entries that were evicted while they were read.
+    /// Gets of entries that were evicted while they were read, or of which a part was evicted or lost.
     misses_evicted,
     /// Writes accepted.
     sets,
@@ -102,6 +102,10 @@ counters! {
     refused_disk_full,
     /// Writes refused because the disk fails.
     refused_disk_failed,
+    /// Writes refused because a part was evicted, or the cache cleared, before all was written.
+    refused_evicted,
+    /// Writers that were dropped before they were finished.
+    writers_aborted,
     /// Deletes that found an entry.
     deletes,
     /// Calls of `clear`.
@@ -170,6 +174,8 @@ pub struct Stats {
     pub backend: Option<BackendKind>,
     /// Entries that the index knows.
     pub entries: u64,
+    /// Of these, entries in more than one record.
+    pub objects: u64,
     /// Bytes of records that are served.
     pub live_bytes: u64,
     /// Bytes of segment files that hold nothing served: replaced and deleted records, headers, padding, footers.
@@ -273,6 +279,8 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Entries that the cache serves.
     pub entries_kept: u64,
+    /// Of these, entries in more than one record.
+    pub objects_kept: u64,
     /// Records dropped because a newer one of the key exists (or deletes it).
     pub dropped_replaced: u64,
     /// Records dropped because they had expired.
@@ -283,6 +291,10 @@ pub struct RecoveryReport {
     pub dropped_damaged: u64,
     /// Entries forgotten because a damaged place may have held a newer version of them (P2).
     pub dropped_doubtful: u64,
+    /// Entries in more than one record that are not whole: a part was evicted, lost or damaged.
+    pub dropped_objects: u64,
+    /// Chunks of objects that are not whole, or not served any more.
+    pub dropped_chunks: u64,
     /// Bytes behind the last whole record of segments that were being written.
     pub torn_bytes: u64,
     /// One line for each thing an operator should know, at most 100.

@@ -44,6 +44,17 @@ impl Sequence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub u64);
 
+/// Where a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// Number of the segment in the segment set.
+    pub slot: u16,
+    /// Offset in the segment, in units of 16 bytes; below 2^22.
+    pub offset_units: u32,
+    /// Length class of the record; below 2^11.
+    pub class: u16,
+}
+
 /// A point in time: milliseconds since 1970 (UTC). 48 bits on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 pub struct Millis(pub u64);

@@ -130,7 +130,7 @@ async fn refusals_are_counted_by_their_reason() {
     machine.config.write_buffer_bytes = 1 << 20;
     machine.config.capacity_bytes = 64 * SEGMENT_LEN_BYTES;
     let cache = machine.open().await;
-    let outcome = cache.set("k", vec![0; 64 << 10]).await.unwrap();
+    let outcome = cache.set("k", vec![0; (64 * SEGMENT_LEN_BYTES) as usize + 1]).await.unwrap();
     assert_eq!(outcome, SetOutcome::Refused { reason: RefuseReason::TooLarge });
     assert_eq!(cache.stats().counts.refused_too_large, 1);
 

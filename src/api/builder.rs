@@ -77,6 +77,12 @@ impl Builder {
         self
     }
 
+    /// Whether a reader of a key that is being written follows its writer. See [`Config::attach_to_writers`].
+    pub fn attach_to_writers(mut self, yes: bool) -> Self {
+        self.config.attach_to_writers = yes;
+        self
+    }
+
     /// The clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

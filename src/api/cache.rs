@@ -77,7 +77,8 @@ impl DiskCache {
         }
     }
 
-    /// Whether [`DiskCache::get`] would find the key now; reads the record to be sure of the key.
+    /// Whether [`DiskCache::get`] would find the key now; reads the record to be sure of the key, of a value in chunks the
+    /// head alone.
     ///
     /// Cancel safe: nothing is changed.
     ///
@@ -87,11 +88,10 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let found = match self.engine.now() {
-            Some(engine) => engine?.peek(key.as_ref()).await?,
-            None => self.engine.miss(key.as_ref(), false)?,
-        };
-        Ok(found.is_some())
+        match self.engine.now() {
+            Some(engine) => engine?.has(key.as_ref()).await,
+            None => Ok(self.engine.miss(key.as_ref(), false)?.is_some()),
+        }
     }
 
     /// Stores a value with the default options. Waits while the write pipeline is full.

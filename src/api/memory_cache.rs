@@ -174,6 +174,7 @@ impl Inner {
             expires: item.expires,
             now,
             source: Source::Memory,
+            len_bytes: item.value.len() as u64,
         }))
     }
 
@@ -241,6 +242,7 @@ impl Inner {
             counts: self.counters.snapshot(),
             backend: None,
             entries,
+            objects: 0,
             live_bytes: used_bytes.saturating_sub(entries * ITEM_OVERHEAD_BYTES),
             dead_bytes: 0,
             used_bytes,

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::format::length::class_bytes;
+use crate::object::End;
 
 impl Engine {
     /// Removes every entry, durably: the manifest says up to which sequence nothing is served any more.
@@ -14,6 +15,7 @@ impl Engine {
                 self.segments.sub_live(found.location.slot, class_bytes(found.location.class));
                 false
             });
+            self.log.unserve_chunks(&self.objects.end_all(End::Evicted));
         });
         if let Some(memory) = &self.memory {
             memory.clear();

@@ -1,8 +1,11 @@
 //! The way out.
 
-use super::{Engine, turn};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Engine, Opened, turn};
 use crate::entry::{Hit, Source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Found, Location};
 use crate::log::{Entry, Order};
 use crate::memory::{Item, Tag};
@@ -14,24 +17,79 @@ use crate::types::{Digest, Millis, RecordKind, SegmentId};
 /// How often an entry is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
 
+/// What was found.
+enum Answer {
+    Hit(Hit),
+    Object(Opened),
+}
+
 impl Engine {
     /// The newest value of a key.
-    pub async fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
+    pub async fn get(self: &Arc<Self>, key: &[u8]) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
         turn::give_way().await;
-        let hit = self.find(digest, key, true).await;
-        let copied = hit.as_ref().ok().and_then(Option::as_ref).map_or(0, |hit| hit.value.len());
-        turn::count_copied(copied);
-        hit
+        let hit = match self.find(digest, key, true).await? {
+            Some(Answer::Hit(hit)) => Some(hit),
+            Some(Answer::Object(opened)) => self.assemble(opened, 0..u64::MAX).await?,
+            None => None,
+        };
+        turn::count_copied(hit.as_ref().map_or(0, |hit| hit.value.len()));
+        Ok(hit)
     }
 
-    /// As `get`, but leaves no trace in the statistics that eviction uses.
-    pub async fn peek(&self, key: &[u8]) -> Result<Option<Hit>> {
+    /// A part of the newest value of a key; what is behind its end is left out.
+    pub async fn get_range(self: &Arc<Self>, key: &[u8], range: Range<u64>) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
-        self.find(digest, key, false).await
+        turn::give_way().await;
+        let hit = match self.find(digest, key, true).await? {
+            Some(Answer::Hit(hit)) => Some(within(hit, &range)),
+            Some(Answer::Object(opened)) => self.assemble(opened, range).await?,
+            None => None,
+        };
+        turn::count_copied(hit.as_ref().map_or(0, |hit| hit.value.len()));
+        Ok(hit)
     }
 
-    async fn find(&self, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Hit>> {
+    /// Whether a key can be got; leaves no trace in the statistics that eviction uses.
+    pub async fn has(self: &Arc<Self>, key: &[u8]) -> Result<bool> {
+        let digest = self.check_key(key)?;
+        Ok(self.find(digest, key, false).await?.is_some())
+    }
+
+    /// An entry whose value is read piece by piece. If `attach`, one that is being written goes before one that is there.
+    pub async fn open_reader(self: &Arc<Self>, key: &[u8], attach: bool) -> Result<Option<Opened>> {
+        let digest = self.check_key(key)?;
+        turn::give_way().await;
+        if let Some((object, about)) = self.objects.writing(key).filter(|_| attach) {
+            return Ok(Some(Opened::attached(self, object, about)));
+        }
+        Ok(self.find(digest, key, true).await?.map(|answer| match answer {
+            Answer::Hit(hit) => Opened::of_hit(hit),
+            Answer::Object(opened) => opened,
+        }))
+    }
+
+    /// The value of an object, or a part of it.
+    async fn assemble(&self, opened: Opened, range: Range<u64>) -> Result<Option<Hit>> {
+        match opened.into_hit(range).await {
+            Ok(hit) => Ok(Some(hit)),
+            Err(Error::Damaged) => {
+                self.counters.misses_damaged.add_one();
+                Ok(None)
+            }
+            Err(Error::Evicted | Error::WriteFailed) => {
+                self.counters.misses_evicted.add_one();
+                Ok(None)
+            }
+            Err(Error::Io { .. }) => {
+                self.counters.misses_io.add_one();
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn find(self: &Arc<Self>, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Answer>> {
         let missed = |counter: &Counter| {
             if counts {
                 counter.add_one();
@@ -46,21 +104,33 @@ impl Engine {
                 if counts {
                     self.counters.hits_memory.add_one();
                 }
-                return Ok(Some(hit));
+                return Ok(Some(Answer::Hit(hit)));
             }
             match read::fetch(&self.segments, location).await {
-                Ok(record) if record.header.kind != RecordKind::Put || record.key() != key => {
+                Ok(record) if !is_entry(record.header.kind) || record.key() != key => {
                     return missed(&self.counters.misses_collision);
                 }
                 Ok(record) if record.is_expired(now) => {
                     self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_expired);
                 }
+                Ok(record) if record.header.kind == RecordKind::Head => match self.objects.at(location) {
+                    Some(object) => {
+                        let head = hit(record, now, counts.then_some(&*self.counters));
+                        return Ok(Some(Answer::Object(Opened::of_object(self, object, head))));
+                    }
+                    // Moved or replaced meanwhile.
+                    None if self.index.lookup(digest).map(|f| f.location) != Some(location) => {}
+                    None => {
+                        self.bury(digest, location, record.segment).await?;
+                        return missed(&self.counters.misses_evicted);
+                    }
+                },
                 Ok(record) => {
                     if counts {
                         self.admit(digest, location, &record);
                     }
-                    return Ok(Some(hit(record, now, counts.then_some(&*self.counters))));
+                    return Ok(Some(Answer::Hit(hit(record, now, counts.then_some(&*self.counters)))));
                 }
                 // Evicted while it was read: it may have been rewritten elsewhere.
                 Err(_) if self.index.lookup(digest).map(|f| f.location) != Some(location) => {}
@@ -119,6 +189,7 @@ impl Engine {
             expires: item.expires,
             now,
             source: Source::Memory,
+            len_bytes: item.value.len() as u64,
         })
     }
 
@@ -147,5 +218,18 @@ fn hit(record: Fetched, now: Millis, counters: Option<&crate::stats::Counters>) 
     }
     let (created, expires) = (record.header.created, record.header.expires);
     let (metadata, value) = record.into_parts();
-    Hit { value, metadata, created, expires, now, source }
+    let len_bytes = value.len() as u64;
+    Hit { value, metadata, created, expires, now, source, len_bytes }
+}
+
+fn is_entry(kind: RecordKind) -> bool {
+    matches!(kind, RecordKind::Put | RecordKind::Head)
+}
+
+/// The hit with a part of its value.
+fn within(mut hit: Hit, range: &Range<u64>) -> Hit {
+    let end = range.end.min(hit.len_bytes);
+    let start = range.start.min(end);
+    hit.value = hit.value.slice(start as usize..end as usize);
+    hit
 }

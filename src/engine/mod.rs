@@ -12,6 +12,7 @@ use crate::format::digest::digest;
 use crate::index::Index;
 use crate::log::Log;
 use crate::memory::HotTier;
+use crate::object::Objects;
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, RecoveryReport, Stats};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -25,9 +26,13 @@ mod get;
 mod open;
 mod set;
 mod starting;
+mod stream;
 mod turn;
+mod write;
 
 pub use starting::Starting;
+pub use stream::{Body, Opened, Stream};
+pub use write::Writing;
 
 /// What comes in through the constructor instead of from the machine.
 pub struct Parts {
@@ -44,6 +49,7 @@ pub struct Engine {
     config: Config,
     backend: Arc<dyn Backend>,
     index: Arc<Index>,
+    objects: Arc<Objects>,
     segments: Arc<SegmentSet>,
     log: Arc<Log>,
     memory: Option<HotTier>,
@@ -102,6 +108,7 @@ impl Engine {
             counts: self.counters.snapshot(),
             backend: Some(self.backend.kind()),
             entries: self.index.len(),
+            objects: self.objects.len(),
             live_bytes,
             dead_bytes: files_bytes.saturating_sub(live_bytes),
             used_bytes: files_bytes + DIRECTORY_OVERHEAD_BYTES,

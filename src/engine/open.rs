@@ -17,6 +17,7 @@ use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::{Log, LogParts};
 use crate::memory::HotTier;
+use crate::object::Objects;
 use crate::recover::{self, Recovery};
 use crate::segment::{SegmentSet, Stream};
 use crate::stats::{Counters, Progress, RecoveryReport};
@@ -95,11 +96,13 @@ impl Prepared {
         for name in &directory.foreign {
             report.note(format!("{name} is not ours; it is left alone"));
         }
+        let objects = Arc::<Objects>::default();
         let recovery = Recovery {
             backend: backend.clone(),
             dir: self.dir,
             manifest: directory.manifest,
             index: index.clone(),
+            objects: objects.clone(),
             segments: segments.clone(),
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
@@ -114,6 +117,7 @@ impl Prepared {
             backend: backend.clone(),
             config: config.clone(),
             index: index.clone(),
+            objects: objects.clone(),
             segments: segments.clone(),
             clock: clock.clone(),
             counters: counters.clone(),
@@ -126,6 +130,7 @@ impl Prepared {
             config,
             backend,
             index,
+            objects,
             segments,
             log,
             clock,

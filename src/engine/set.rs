@@ -1,5 +1,7 @@
 //! The way in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Engine;
@@ -8,18 +10,51 @@ use crate::error::{Error, Result};
 use crate::format::record;
 use crate::log::{Appended, Entry, Order};
 use crate::segment::Stream;
-use crate::types::{Digest, MAX_METADATA_BYTES, RecordKind};
+use crate::types::{Digest, MAX_METADATA_BYTES, Millis, RecordKind};
+
+/// From when to when an entry lives, and where it goes.
+pub(super) struct Times {
+    pub(super) created: Millis,
+    pub(super) expires: Option<Millis>,
+    pub(super) stream: Stream,
+}
 
 impl Engine {
     /// Stores a value; waits for room if `wait`.
-    pub async fn set(&self, key: &[u8], value: Bytes, options: SetOptions, wait: bool) -> Result<SetOutcome> {
+    pub async fn set(
+        self: &Arc<Self>,
+        key: &[u8],
+        value: Bytes,
+        options: SetOptions,
+        wait: bool,
+    ) -> Result<SetOutcome> {
         let digest = self.check_key(key)?;
+        let Times { created, expires, stream } = self.times(&options)?;
+        if self.config.max_value_bytes.is_some_and(|most| value.len() as u64 > most) {
+            return Ok(self.refuse(digest, RefuseReason::TooLarge));
+        }
+        let value_crc = record::value_crc(&options.metadata, &value);
+        let (kind, metadata) = (RecordKind::Put, &options.metadata);
+        let entry = Entry { kind, digest, key, metadata, value: &value, value_crc, created, expires, object: None };
+        let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
+            Ok(Appended::Done(ticket, _)) => ticket,
+            Ok(Appended::Stale) => return Err(Error::Closed),
+            Err(RefuseReason::TooLarge) if value.len() as u64 <= self.config.capacity_bytes => {
+                return self.set_in_chunks(key, value, &options, wait).await;
+            }
+            Err(reason) => return Ok(self.refuse(digest, reason)),
+        };
+        self.counters.sets.add_one();
+        self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
+        self.log.wait(&ticket, options.durability).await?;
+        Ok(SetOutcome::Stored { durability: options.durability })
+    }
+
+    /// When an entry that is set now expires, and which stream it goes to.
+    pub(super) fn times(&self, options: &SetOptions) -> Result<Times> {
         if options.metadata.len() > MAX_METADATA_BYTES {
             let len = options.metadata.len();
             return Err(Error::InvalidInput(format!("the metadata has {len} bytes; at most {MAX_METADATA_BYTES}")));
-        }
-        if self.config.max_value_bytes.is_some_and(|most| value.len() as u64 > most) {
-            return self.refuse(digest, RefuseReason::TooLarge).await;
         }
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
@@ -28,36 +63,19 @@ impl Engine {
             Some(ttl) if ttl <= self.config.short_ttl_ms => Stream::ShortLived,
             _ => Stream::New,
         };
-        let entry = Entry {
-            kind: RecordKind::Put,
-            digest,
-            key,
-            metadata: &options.metadata,
-            value: &value,
-            value_crc: record::value_crc(&options.metadata, &value),
-            created,
-            expires: ttl_ms.map(|ttl| created.after_ms(ttl)),
-        };
-        let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
-            Ok(Appended::Done(ticket, _)) => ticket,
-            Ok(Appended::Stale) => return Err(Error::Closed),
-            Err(reason) => return self.refuse(digest, reason).await,
-        };
-        self.counters.sets.add_one();
-        self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
-        self.log.wait(&ticket, options.durability).await?;
-        Ok(SetOutcome::Stored { durability: options.durability })
+        Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream })
     }
 
     /// A refused update leaves no older value behind (P2, trap 4).
-    async fn refuse(&self, digest: Digest, reason: RefuseReason) -> Result<SetOutcome> {
+    pub(super) fn refuse(&self, digest: Digest, reason: RefuseReason) -> SetOutcome {
         match reason {
             RefuseReason::TooLarge => self.counters.refused_too_large.add_one(),
             RefuseReason::Busy => self.counters.refused_busy.add_one(),
             RefuseReason::DiskFull => self.counters.refused_disk_full.add_one(),
+            RefuseReason::Evicted => self.counters.refused_evicted.add_one(),
             RefuseReason::DiskFailed => self.counters.refused_disk_failed.add_one(),
         }
         self.forget_refused(digest);
-        Ok(SetOutcome::Refused { reason })
+        SetOutcome::Refused { reason }
     }
 }

@@ -139,6 +139,11 @@ impl Starting {
         self.progress.read(matches!(self.now(), Some(Ok(_))))
     }
 
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Which backend runs.
     pub fn backend_kind(&self) -> BackendKind {
         self.backend

@@ -17,24 +17,20 @@ use std::sync::Arc;
 use crate::backend::lock::lock_soon;
 use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
-use crate::format::footer::{ROW_BYTES, Row};
+use crate::format::footer::Row;
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
-use crate::index::Location;
-use crate::log::{Appended, Entry, Log, Order};
-use crate::read::{self, Fetched};
+use crate::log::{Entry, Log, Order};
 use crate::segment::scan::{self, Scope};
 use crate::segment::{Segment, Stream};
 use crate::sync::Mutex;
 use crate::sync::task::JoinSet;
-use crate::types::{BLOCK_BYTES, Digest, Durability, RecordKind, SegmentId, Sequence};
+use crate::types::{BLOCK_BYTES, Digest, Durability, SegmentId, Sequence};
 
+mod empty;
 pub mod policy;
 mod upkeep;
 
-use policy::{Candidate, Reason, Resident};
-
-/// Length of a marker's record.
-const MARKER_BYTES: u64 = 64;
+use policy::{Candidate, Reason};
 
 /// Empties segments.
 pub struct Evictor {
@@ -216,78 +212,6 @@ impl Evictor {
         if scanned.hidden_at.is_some() { Err(io::Error::other("damage hides keys")) } else { Ok(scanned.rows) }
     }
 
-    /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
-    /// for what was written, or for what replaced these records.
-    async fn empty(&self, victim: &Segment, rows: &[Row], is_behind: bool) -> Result<bool> {
-        let now = self.log.clock.now();
-        let location =
-            |row: &Row| Location { slot: victim.slot, offset_units: row.offset_units, class: row.class.bits() };
-        let mut residents = Vec::new();
-        let mut is_covered = false;
-        for (i, row) in rows.iter().enumerate() {
-            match self.log.index.lookup(row.digest) {
-                Some(found) if found.location == location(row) => {
-                    let hits = if row.is_expired(now) { 0 } else { found.hits };
-                    residents.push(Resident { row: i, len_bytes: row.len_bytes(), hits });
-                }
-                _ => is_covered = true,
-            }
-        }
-        // A marker for each row must fit besides: what cannot be covered cannot be freed.
-        let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
-        let percent = u64::from(self.log.config.reinsert_percent);
-        let budget = self.log.segments.segment_len_bytes() * percent / 100;
-        let budget = budget.min(self.log.room_for_rewrites().saturating_sub(markers));
-        for i in policy::worth_keeping(residents, budget) {
-            self.reinsert(&rows[i], location(&rows[i])).await?;
-        }
-        for row in rows {
-            if row.kind == RecordKind::Put {
-                self.drop_entry(victim, row, location(row), is_behind).await?;
-            } else {
-                self.carry_marker(victim, row, location(row)).await?;
-            }
-        }
-        Ok(is_covered || self.log.is_dirty(Stream::Reinserted))
-    }
-
-    /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
-    async fn reinsert(&self, row: &Row, from: Location) -> Result<()> {
-        let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
-        let is_expired = record.is_expired(self.log.clock.now());
-        if record.header.kind != RecordKind::Put || record.header.sequence != row.sequence || is_expired {
-            return Ok(());
-        }
-        let entry = entry_of(&record, row);
-        let appended = self.log.append(Stream::Reinserted, &entry, Order::Moved(from, row.sequence), true).await?;
-        if let Ok(Appended::Done(..)) = appended {
-            self.log.counters.entries_reinserted.add_one();
-            self.log.counters.bytes_reinserted.add(row.len_bytes());
-        }
-        Ok(())
-    }
-
-    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<()> {
-        let Some(found) = self.log.forget(row.digest, at) else { return Ok(()) };
-        self.log.counters.entries_evicted.add_one();
-        if (found.older || is_behind) && self.may_be_covered(victim.id, row, victim.horizon()) {
-            self.leave_marker(row, victim.horizon()).await?;
-        }
-        Ok(())
-    }
-
-    async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
-        // A marker that cannot be read covers whatever is there now.
-        let horizon = match read::fetch(&self.log.segments, at).await {
-            Ok(record) => record.value().try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b))),
-            Err(_) => victim.horizon(),
-        };
-        if self.may_be_covered(victim.id, row, horizon) {
-            self.leave_marker(row, horizon).await?;
-        }
-        Ok(())
-    }
-
     /// Whether a segment remains that may hold an older record of this digest: one no younger than `horizon`.
     fn may_be_covered(&self, victim: SegmentId, row: &Row, horizon: SegmentId) -> bool {
         let holds_older = |s: &Arc<Segment>| {
@@ -372,17 +296,4 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
     exact::write_all_at(&*file, 0, WriteBuf::new(Arc::new(buf), len)).await?;
     log.counters.bytes_written.add(DATA_START + BLOCK_BYTES);
     file.sync_data().await
-}
-
-fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {
-    Entry {
-        kind: RecordKind::Put,
-        digest: row.digest,
-        key: record.key(),
-        metadata: record.metadata(),
-        value: record.value(),
-        value_crc: record.header.value_crc,
-        created: record.header.created,
-        expires: record.header.expires,
-    }
 }

@@ -19,6 +19,7 @@ mod tests;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::types::Digest;
+pub use crate::types::Location;
 use slot::{HASH_BITS, Slot};
 use table::Table;
 
@@ -31,17 +32,6 @@ const PARTS: usize = 256;
 const PART_SHIFT: u32 = ROUTE_BITS - PARTS.ilog2();
 /// Most shards; more would be overhead only.
 const MAX_SHARDS: usize = 1024;
-
-/// Where a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Location {
-    /// Number of the segment in the segment set.
-    pub slot: u16,
-    /// Offset in the segment, in units of 16 bytes; below 2^22.
-    pub offset_units: u32,
-    /// Length class of the record; below 2^11.
-    pub class: u16,
-}
 
 /// What the index knows of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::format::footer::{self, Row};
 use crate::format::length::{LengthClass, class_bytes};
 use crate::format::record::{self, Header};
 use crate::index::{Change, Found, Location};
+use crate::object::{End, Object};
 use crate::segment::Stream;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{SemaphorePermit, TryAcquireError, task};
@@ -17,7 +18,7 @@ use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
 /// What a record says; its sequence and place are the log's.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    /// `Put` or `Delete`.
+    /// What it is; not a pad.
     pub kind: RecordKind,
     /// Of the key.
     pub digest: Digest,
@@ -33,6 +34,8 @@ pub struct Entry<'a> {
     pub created: Millis,
     /// When it expires.
     pub expires: Option<Millis>,
+    /// What a chunk or a head belongs to.
+    pub object: Option<&'a Arc<Object>>,
 }
 
 impl<'a> Entry<'a> {
@@ -41,7 +44,7 @@ impl<'a> Entry<'a> {
         let kind = RecordKind::Delete;
         // The horizon, once it is known.
         let value = &[0; 8];
-        Self { kind, digest, key, metadata: &[], value, value_crc: 0, created, expires: None }
+        Self { kind, digest, key, metadata: &[], value, value_crc: 0, created, expires: None, object: None }
     }
 
     /// A delete that knows only the digest.
@@ -73,7 +76,7 @@ pub enum Order {
 pub enum Appended {
     /// It is in the log. What the index held before.
     Done(Ticket, Option<Found>),
-    /// The index no longer points at the place it was moved from.
+    /// The index no longer points at the place it was moved from, or its object has ended.
     Stale,
 }
 
@@ -177,7 +180,7 @@ impl Log {
             return Ok(Attempt::Appended(Appended::Stale));
         };
         let horizon = self.horizon(order).0.to_le_bytes();
-        let is_delete = entry.kind != RecordKind::Put;
+        let is_delete = matches!(entry.kind, RecordKind::Delete | RecordKind::Marker);
         let value = if is_delete { &horizon } else { entry.value };
         let value_crc = if is_delete { record::value_crc(&[], value) } else { entry.value_crc };
         let header = Header {
@@ -215,18 +218,21 @@ impl Log {
 
     /// Takes the sequence and changes the slot, in one step. `None`: the record is stale.
     fn publish(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<(Sequence, Option<Found>)> {
-        let length = |l: Location| class_bytes(l.class);
+        if entry.kind == RecordKind::Chunk {
+            return self.publish_chunk(entry, order, at).map(|sequence| (sequence, None));
+        }
         let displaced = |found: Option<Found>| {
             if let Some(found) = found {
-                self.segments.sub_live(found.location.slot, length(found.location));
+                self.unserve(found.location);
             }
         };
         self.index.update(entry.digest, |found| match (order, entry.kind) {
             (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
             (Order::Moved(from, sequence), _) => match found.filter(|f| f.location == from) {
                 Some(f) => {
+                    self.objects.move_head(from, at);
                     displaced(found);
-                    self.segments.add_live(at.slot, length(at));
+                    self.segments.add_live(at.slot, class_bytes(at.class));
                     (Change::Put(at, f.older), Some((sequence, found)))
                 }
                 None => (Change::Keep, None),
@@ -234,9 +240,16 @@ impl Log {
             (Order::Bury(at, id), _) if !self.segments.holds(at.slot, id) || found.is_none_or(|f| f.location != at) => {
                 (Change::Keep, None)
             }
-            (Order::Newest, RecordKind::Put) => {
+            (Order::Newest, RecordKind::Put | RecordKind::Head) => {
+                let is_whole = match entry.object {
+                    Some(object) => self.objects.finish(object, entry.digest, at, object.written_bytes()),
+                    None => true,
+                };
+                if !is_whole {
+                    return (Change::Keep, None);
+                }
                 displaced(found);
-                self.segments.add_live(at.slot, length(at));
+                self.segments.add_live(at.slot, class_bytes(at.class));
                 (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
             }
             (Order::Newest | Order::Bury(..), _) => {
@@ -246,12 +259,52 @@ impl Log {
         })
     }
 
+    /// A chunk is not in the index but in its object.
+    fn publish_chunk(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<Sequence> {
+        let object = entry.object?;
+        let sequence = match order {
+            Order::Moved(from, sequence) => {
+                if !self.objects.move_chunk(object, from, at) {
+                    return None;
+                }
+                self.segments.sub_live(from.slot, class_bytes(from.class));
+                sequence
+            }
+            _ => {
+                if !self.objects.add_chunk(object, at, entry.value.len()) {
+                    return None;
+                }
+                self.next_sequence()
+            }
+        };
+        self.segments.add_live(at.slot, class_bytes(at.class));
+        Some(sequence)
+    }
+
+    /// What stands here is not served any more; if it is an object's head, its chunks are dead too.
+    pub fn unserve(&self, at: Location) {
+        self.segments.sub_live(at.slot, class_bytes(at.class));
+        self.unserve_chunks(&self.objects.replace(at));
+    }
+
+    /// An object ends: nothing of it is served any more.
+    pub fn end_object(&self, object: &Object, why: End) {
+        self.unserve_chunks(&self.objects.end(object, why));
+    }
+
+    /// These chunks are dead.
+    pub fn unserve_chunks(&self, chunks: &[Location]) {
+        for at in chunks {
+            self.segments.sub_live(at.slot, class_bytes(at.class));
+        }
+    }
+
     /// Forgets whatever the index holds of a digest, or that only if it is at `only`, and owes a marker for it: for updates
     /// that were refused, when no record can be written. Whether there was anything.
     pub fn forget_owing(&self, digest: Digest, only: Option<Location>) -> bool {
         self.index.update(digest, |found| match found.filter(|f| only.is_none_or(|at| f.location == at)) {
             Some(f) => {
-                self.segments.sub_live(f.location.slot, class_bytes(f.location.class));
+                self.unserve(f.location);
                 // In one step, so that a delete finds the entry or the debt.
                 self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
                 (Change::Remove, true)
@@ -269,7 +322,7 @@ impl Log {
     /// or knows that it is not served again. What was forgotten.
     pub fn forget(&self, digest: Digest, location: Location) -> Option<Found> {
         let found = self.index.remove_if(digest, location)?;
-        self.segments.sub_live(location.slot, class_bytes(location.class));
+        self.unserve(location);
         Some(found)
     }
 }

@@ -15,6 +15,7 @@ use super::{Log, WANT_NOTHING, WANT_SYNCED};
 use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::format::footer::{self, Row};
 use crate::index::Location;
+use crate::object::{End, Object};
 use crate::segment::tail::Queued;
 use crate::segment::{Segment, Stream, Summary, summarize};
 use crate::sync::atomic::Ordering;
@@ -319,15 +320,33 @@ impl Log {
     /// A record was lost.
     fn lose(&self, slot: u16, row: &Row) {
         let location = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
+        if row.kind == RecordKind::Chunk {
+            return self.lose_chunk(location);
+        }
         let is_lost = self.forget(row.digest, location).is_some();
         if is_lost {
-            self.counters.entries_lost.add_one();
-            self.has_lost.store(true, Ordering::SeqCst);
+            self.count_lost();
         }
         // The bytes may have landed all the same, and an older copy may be on disk: both stay dead.
-        if is_lost || row.kind != RecordKind::Put {
+        if is_lost || matches!(row.kind, RecordKind::Delete | RecordKind::Marker) {
             self.owe_again(row.digest, row.sequence, self.segments.newest_id());
         }
+    }
+
+    /// Its object is lost with it. The head stays in the index as long as it is on disk: what is older stays dead.
+    fn lose_chunk(&self, at: Location) {
+        let has_lost = |object: &Arc<Object>| object.chunks().contains(&at);
+        for object in self.objects.in_slot(at.slot).into_iter().filter(has_lost) {
+            if object.head().is_some() {
+                self.count_lost();
+            }
+            self.end_object(&object, End::Lost);
+        }
+    }
+
+    fn count_lost(&self) {
+        self.counters.entries_lost.add_one();
+        self.has_lost.store(true, Ordering::SeqCst);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::format::footer;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
 use crate::index::Index;
+use crate::object::Objects;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -70,6 +71,7 @@ pub struct Log {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) config: Config,
     pub(crate) index: Arc<Index>,
+    pub(crate) objects: Arc<Objects>,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) clock: Arc<SteadyClock>,
     pub(crate) counters: Arc<Counters>,
@@ -102,6 +104,8 @@ pub struct LogParts {
     pub config: Config,
     /// Where records are published.
     pub index: Arc<Index>,
+    /// Where chunks are.
+    pub objects: Arc<Objects>,
     /// Where segments come from.
     pub segments: Arc<SegmentSet>,
     /// Time.
@@ -134,6 +138,7 @@ impl Log {
             backend: parts.backend,
             config: parts.config,
             index: parts.index,
+            objects: parts.objects,
             segments: parts.segments,
             clock: parts.clock,
             counters: parts.counters,
@@ -161,7 +166,8 @@ impl Log {
         Sequence(self.sequence.load(Ordering::SeqCst))
     }
 
-    fn next_sequence(&self) -> Sequence {
+    /// A sequence that no other record or object has.
+    pub fn next_sequence(&self) -> Sequence {
         Sequence(self.sequence.fetch_add(1, Ordering::SeqCst) + 1)
     }
 

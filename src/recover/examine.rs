@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adopt::Parts;
 use super::{Recovery, Unsealed, Used};
 use crate::backend::{Backend, DiskFile, OpenMode};
 use crate::error::{Error, Result};
@@ -122,9 +123,9 @@ async fn look(r: &Recovery, slot: u16, file: Arc<dyn DiskFile>, is_locked: bool)
             one.report.segments_by_footer += 1;
             one.report.bytes_read += footer.bytes_read;
             one.report.records += u64::from(footer.trailer.rows);
-            let (batch, summary) = gather(r, slot, footer.rows());
+            let (batch, parts, summary) = gather(r, slot, header.id, footer.rows());
             let (id, stream, newest) = (header.id, header.stream, footer.trailer.newest);
-            one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed: None });
+            one.state = State::Used(Used { id, stream, summary, newest, batch, parts, unsealed: None });
         }
         Err(_) if !is_locked => return Ok(None),
         Err(defect) => {
@@ -163,26 +164,30 @@ async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: 
         }
         return Ok(());
     }
-    let (batch, summary) = gather(r, one.slot, rows.iter().copied());
+    let (batch, parts, summary) = gather(r, one.slot, id, rows.iter().copied());
     let unsealed = Some(Unsealed { rows, synced: scanned.synced });
-    one.state = State::Used(Used { id, stream, summary, newest, batch, unsealed });
+    one.state = State::Used(Used { id, stream, summary, newest, batch, parts, unsealed });
     Ok(())
 }
 
-/// The records of a segment, sorted for the index, and what they are.
-fn gather(r: &Recovery, slot: u16, rows: impl Iterator<Item = Row> + Clone) -> (Batch, Summary) {
+/// The records of a segment: those that are sorted for the index, and those that objects are made of; and what they are.
+fn gather(r: &Recovery, slot: u16, id: SegmentId, rows: impl Iterator<Item = Row> + Clone) -> (Batch, Parts, Summary) {
+    let location = |row: &Row| Location { slot, offset_units: row.offset_units, class: row.class.bits() };
     let candidate = |row: Row| {
         let claim = match row.kind {
-            RecordKind::Put if row.is_expired(r.now) => Claim::Expired,
-            RecordKind::Put => Claim::Serve,
+            RecordKind::Put | RecordKind::Head if row.is_expired(r.now) => Claim::Expired,
+            RecordKind::Put | RecordKind::Head => Claim::Serve,
             _ => Claim::Cover,
         };
-        let at = Location { slot, offset_units: row.offset_units, class: row.class.bits() };
-        Candidate::new(row.digest, row.sequence, claim, at)
+        Candidate::new(row.digest, row.sequence, claim, location(&row))
     };
-    let mut summary = Summary::EMPTY;
-    let batch = r.index.batch(rows.clone().inspect(|row| summary.add(row)).map(candidate), rows.map(candidate));
-    (batch, summary)
+    let (mut summary, mut parts) = (Summary::EMPTY, Parts::default());
+    for row in rows.clone() {
+        summary.add(&row);
+        parts.add(&row, location(&row), id);
+    }
+    let found = rows.filter(|row| row.kind != RecordKind::Chunk).map(candidate);
+    (r.index.batch(found.clone(), found), parts, summary)
 }
 
 async fn lock_writable(backend: &dyn Backend, path: &std::path::Path, wait: Duration) -> Result<Arc<dyn DiskFile>> {

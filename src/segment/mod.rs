@@ -68,12 +68,12 @@ impl Summary {
         self.min_sequence = self.min_sequence.min(row.sequence.0);
         self.max_sequence = self.max_sequence.max(row.sequence.0);
         match row.kind {
-            RecordKind::Put => {
+            RecordKind::Put | RecordKind::Chunk | RecordKind::Head => {
                 let expiry_s = if row.expires_s == 0 { u32::MAX } else { row.expires_s };
                 self.last_expiry_s = self.last_expiry_s.max(expiry_s);
             }
             RecordKind::Delete | RecordKind::Marker => self.markers += 1,
-            RecordKind::Chunk | RecordKind::Head | RecordKind::Pad => {}
+            RecordKind::Pad => {}
         }
     }
 }

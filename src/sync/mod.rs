@@ -31,4 +31,6 @@ mod semaphore;
 #[cfg(shuttle)]
 pub mod time;
 
+/// Traits only: nobody meets by them.
+pub use tokio::io;
 pub use words::*;

@@ -1,0 +1,237 @@
+//! The way in for values that come piece by piece, or fit no segment: chunks go to the log as they are full, the head last.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Engine, Opened};
+use crate::entry::{RefuseReason, SetOptions, SetOutcome};
+use crate::error::Result;
+use crate::format::digest::digest;
+use crate::format::object::{CHUNK_KEY_BYTES, ChunkKey, ObjectHead};
+use crate::format::record::{self, HEADER_BYTES};
+use crate::log::{Appended, Entry, Order, Ticket};
+use crate::object::{About, End, Object};
+use crate::segment::Stream;
+use crate::sync::Mutex;
+use crate::types::{Digest, Durability, RecordKind};
+
+/// What of a chunk's record is not its value.
+const CHUNK_FRAME_BYTES: u64 = (HEADER_BYTES + CHUNK_KEY_BYTES) as u64;
+/// A segment holds at least so many chunks.
+const CHUNKS_A_SEGMENT: u64 = 8;
+
+/// A value on its way into the cache.
+pub struct Writing {
+    engine: Arc<Engine>,
+    /// What its readers follow.
+    pub object: Arc<Object>,
+    /// Key, metadata and times.
+    about: About,
+    digest: Digest,
+    stream: Stream,
+    durability: Durability,
+    /// Whether it waits for room.
+    wait: bool,
+    refused: Mutex<Option<RefuseReason>>,
+}
+
+impl Engine {
+    /// Begins a value.
+    pub fn begin(self: &Arc<Self>, key: &[u8], options: &SetOptions, wait: bool) -> Result<Writing> {
+        let digest = self.check_key(key)?;
+        let times = self.times(options)?;
+        let about = About {
+            key: Bytes::copy_from_slice(key),
+            metadata: options.metadata.clone(),
+            created: times.created,
+            expires: times.expires,
+        };
+        let object = Arc::new(Object::begin(self.log.next_sequence(), self.chunk_value_bytes()));
+        self.objects.open(&object, about.clone());
+        Ok(Writing {
+            engine: self.clone(),
+            object,
+            about,
+            digest,
+            stream: times.stream,
+            durability: options.durability,
+            wait,
+            refused: Mutex::new(None),
+        })
+    }
+
+    /// Stores a value that fits no segment.
+    pub(super) async fn set_in_chunks(
+        self: &Arc<Self>,
+        key: &[u8],
+        value: Bytes,
+        options: &SetOptions,
+        wait: bool,
+    ) -> Result<SetOutcome> {
+        /// Dropped before it was finished.
+        struct Guard(Writing);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                self.0.abort();
+            }
+        }
+        let writing = Guard(self.begin(key, options, wait)?);
+        writing.0.object.add(value);
+        writing.0.finish().await
+    }
+
+    /// Length of a chunk's value, in bytes.
+    fn chunk_value_bytes(&self) -> u32 {
+        let most = self.segments.segment_len_bytes() / CHUNKS_A_SEGMENT;
+        (self.config.chunk_len_bytes.min(most) - CHUNK_FRAME_BYTES) as u32
+    }
+}
+
+impl Writing {
+    /// Gives the log every chunk that is full and has something behind it: a value of one chunk is one record. What was refused is dropped; [`Writing::finish`] says so.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn drain(&self) -> Result<()> {
+        let full = self.object.chunk_len_bytes as usize;
+        while self.object.rest_bytes() > full {
+            self.append_chunk().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more is taken, since the value was refused.
+    pub fn is_refused(&self) -> bool {
+        self.refused.lock().is_some()
+    }
+
+    /// Reads it while it is written.
+    pub fn reader(&self) -> Opened {
+        Opened::attached(&self.engine, self.object.clone(), self.about.clone())
+    }
+
+    /// Takes bytes; [`Writing::drain`] gives them to the log.
+    pub fn add(&self, bytes: Bytes) {
+        if self.is_refused() {
+            return;
+        }
+        let len = self.object.written_bytes() + bytes.len() as u64;
+        if self.engine.config.max_value_bytes.is_some_and(|most| len > most) || len > self.engine.config.capacity_bytes
+        {
+            return self.refuse(RefuseReason::TooLarge);
+        }
+        self.object.add(bytes);
+    }
+
+    /// Makes it an entry.
+    ///
+    /// # Errors
+    /// `Closed`; `WriteFailed` if it was lost to a failing disk before it was as durable as asked for.
+    pub async fn finish(&self) -> Result<SetOutcome> {
+        self.engine.check_open()?;
+        let is_small =
+            self.object.chunk(0).is_none() && self.object.rest_bytes() <= self.object.chunk_len_bytes as usize;
+        if !is_small {
+            while self.object.rest_bytes() > 0 && !self.is_refused() {
+                self.append_chunk().await?;
+            }
+        }
+        if let Some(reason) = *self.refused.lock() {
+            return Ok(self.engine.refuse(self.digest, reason));
+        }
+        let ticket = if is_small { self.append_whole().await? } else { self.append_head().await? };
+        let ticket = match ticket {
+            Ok(ticket) => ticket,
+            Err(reason) => {
+                self.refuse(reason);
+                return Ok(self.engine.refuse(self.digest, reason));
+            }
+        };
+        self.object.complete();
+        self.engine.objects.close(&self.object, &self.about.key);
+        self.engine.counters.sets.add_one();
+        let around = self.about.key.len() + self.about.metadata.len();
+        self.engine.counters.bytes_admitted.add(around as u64 + self.object.written_bytes());
+        self.engine.log.wait(&ticket, self.durability).await?;
+        Ok(SetOutcome::Stored { durability: self.durability })
+    }
+
+    /// Ends it, unless it is finished.
+    pub fn abort(&self) {
+        self.engine.objects.close(&self.object, &self.about.key);
+        if self.object.is_writing() {
+            self.engine.counters.writers_aborted.add_one();
+            self.engine.log.end_object(&self.object, End::Aborted);
+        }
+    }
+
+    fn refuse(&self, reason: RefuseReason) {
+        *self.refused.lock() = Some(reason);
+        self.engine.objects.close(&self.object, &self.about.key);
+        self.engine.log.end_object(&self.object, End::Aborted);
+    }
+
+    async fn append_chunk(&self) -> Result<()> {
+        let value = self.object.next_chunk();
+        let index = self.object.chunk_count();
+        let key = ChunkKey { object: self.object.id, index }.encode();
+        let entry = Entry {
+            kind: RecordKind::Chunk,
+            digest: digest(&self.engine.seed, &key),
+            object: Some(&self.object),
+            ..self.entry(&key, &[], &value)
+        };
+        match self.engine.log.append(self.stream, &entry, Order::Newest, self.wait).await? {
+            Ok(Appended::Done(..)) => self.object.progress.notify_waiters(),
+            Ok(Appended::Stale) => self.refuse(self.why_ended()),
+            Err(reason) => self.refuse(reason),
+        }
+        Ok(())
+    }
+
+    async fn append_whole(&self) -> Result<std::result::Result<Ticket, RefuseReason>> {
+        let value = self.object.next_chunk();
+        self.append(&self.entry(&self.about.key, &self.about.metadata, &value)).await
+    }
+
+    async fn append_head(&self) -> Result<std::result::Result<Ticket, RefuseReason>> {
+        let (id, len) = (self.object.id, self.object.written_bytes());
+        let Some(head) = ObjectHead::new(id, len, self.object.chunk_len_bytes) else {
+            return Ok(Err(RefuseReason::TooLarge));
+        };
+        let value = head.encode();
+        let entry = self.entry(&self.about.key, &self.about.metadata, &value);
+        self.append(&Entry { kind: RecordKind::Head, object: Some(&self.object), ..entry }).await
+    }
+
+    async fn append(&self, entry: &Entry<'_>) -> Result<std::result::Result<Ticket, RefuseReason>> {
+        Ok(match self.engine.log.append(self.stream, entry, Order::Newest, self.wait).await? {
+            Ok(Appended::Done(ticket, _)) => Ok(ticket),
+            Ok(Appended::Stale) => Err(self.why_ended()),
+            Err(reason) => Err(reason),
+        })
+    }
+
+    /// Why the log does not take more of it.
+    fn why_ended(&self) -> RefuseReason {
+        match self.object.end() {
+            Some(End::Lost) => RefuseReason::DiskFailed,
+            _ => RefuseReason::Evicted,
+        }
+    }
+
+    fn entry<'a>(&self, key: &'a [u8], metadata: &'a [u8], value: &'a [u8]) -> Entry<'a> {
+        Entry {
+            kind: RecordKind::Put,
+            digest: self.digest,
+            key,
+            metadata,
+            value,
+            value_crc: record::value_crc(metadata, value),
+            created: self.about.created,
+            expires: self.about.expires,
+            object: None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Emptying a segment: what is worth it is rewritten, the rest forgotten. An object stays or goes as a whole: when what a
+//! segment holds of it is not rewritten, all of it ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Evictor, policy};
+use crate::error::Result;
+use crate::format::footer::{ROW_BYTES, Row};
+use crate::index::Location;
+use crate::log::{Appended, Entry, Order};
+use crate::object::{End, Object};
+use crate::read::{self, Fetched};
+use crate::segment::{Segment, Stream};
+use crate::types::{Millis, RecordKind, SegmentId, Sequence};
+use policy::Resident;
+
+/// Length of a marker's record.
+const MARKER_BYTES: u64 = 64;
+/// The hits of what is read or written now.
+const IN_USE: u8 = u8::MAX;
+
+/// What stays or goes together: a record, or all that a segment holds of an object.
+struct Group {
+    rows: Vec<usize>,
+    object: Option<Arc<Object>>,
+    len_bytes: u64,
+    hits: u8,
+}
+
+/// What a segment holds that is served.
+struct Holding {
+    groups: Vec<Group>,
+    /// There is something besides, which newer records replaced.
+    is_covered: bool,
+}
+
+impl Evictor {
+    /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
+    /// for what was written, or for what replaced these records.
+    pub(super) async fn empty(&self, victim: &Segment, rows: &[Row], is_behind: bool) -> Result<bool> {
+        let Holding { groups, is_covered } = self.holding(victim, rows, self.log.clock.now());
+        let resident = |(n, group): (usize, &Group)| Resident { row: n, len_bytes: group.len_bytes, hits: group.hits };
+        let residents = groups.iter().enumerate().map(resident).collect();
+        // A marker for each row must fit besides: what cannot be covered cannot be freed.
+        let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
+        let percent = u64::from(self.log.config.reinsert_percent);
+        let budget = self.log.segments.segment_len_bytes() * percent / 100;
+        let budget = budget.min(self.log.room_for_rewrites().saturating_sub(markers));
+        for n in policy::worth_keeping(residents, budget) {
+            for &i in &groups[n].rows {
+                self.reinsert(&rows[i], locate(victim, &rows[i]), groups[n].object.as_ref()).await?;
+            }
+        }
+        self.end_objects(victim);
+        for row in rows {
+            match row.kind {
+                RecordKind::Put | RecordKind::Head => {
+                    self.drop_entry(victim, row, locate(victim, row), is_behind).await?;
+                }
+                RecordKind::Delete | RecordKind::Marker => {
+                    self.carry_marker(victim, row, locate(victim, row)).await?;
+                }
+                RecordKind::Chunk | RecordKind::Pad => {}
+            }
+        }
+        Ok(is_covered || self.log.is_dirty(Stream::Reinserted))
+    }
+
+    fn holding(&self, victim: &Segment, rows: &[Row], now: Millis) -> Holding {
+        let mut owners: HashMap<Location, Arc<Object>> = HashMap::new();
+        for object in self.log.objects.in_slot(victim.slot) {
+            let own = object.chunks().into_iter().filter(|at| at.slot == victim.slot);
+            owners.extend(own.map(|at| (at, object.clone())));
+        }
+        let mut of_object: HashMap<Sequence, usize> = HashMap::new();
+        let mut holding = Holding { groups: Vec::new(), is_covered: false };
+        for (i, row) in rows.iter().enumerate() {
+            let at = locate(victim, row);
+            let (object, hits) = match row.kind {
+                RecordKind::Chunk => match owners.get(&at) {
+                    Some(object) => (Some(object.clone()), self.hits_of(object)),
+                    None => {
+                        holding.is_covered = true;
+                        continue;
+                    }
+                },
+                _ => match self.log.index.lookup(row.digest) {
+                    Some(found) if found.location == at => {
+                        let object = self.log.objects.at(at);
+                        // A head without its chunks is not worth keeping.
+                        let is_whole = row.kind != RecordKind::Head || object.is_some();
+                        (object, if is_whole { found.hits } else { 0 })
+                    }
+                    _ => {
+                        holding.is_covered = true;
+                        continue;
+                    }
+                },
+            };
+            let hits = if row.is_expired(now) { 0 } else { hits };
+            let groups = &mut holding.groups;
+            let n = match &object {
+                Some(object) => *of_object.entry(object.id).or_insert(groups.len()),
+                None => groups.len(),
+            };
+            if n == groups.len() {
+                groups.push(Group { rows: Vec::new(), object, len_bytes: 0, hits });
+            }
+            groups[n].rows.push(i);
+            groups[n].len_bytes += row.len_bytes();
+        }
+        holding
+    }
+
+    fn hits_of(&self, object: &Object) -> u8 {
+        if object.is_in_use() {
+            return IN_USE;
+        }
+        let found = object.head().and_then(|(digest, head)| Some((self.log.index.lookup(digest)?, head)));
+        found.filter(|(found, head)| found.location == *head).map_or(0, |(found, _)| found.hits)
+    }
+
+    /// What still has chunks in the segment ends.
+    fn end_objects(&self, victim: &Segment) {
+        for object in self.log.objects.in_slot(victim.slot) {
+            if object.head().is_some() {
+                self.log.counters.entries_evicted.add_one();
+            }
+            self.log.end_object(&object, End::Evicted);
+        }
+    }
+
+    /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
+    async fn reinsert(&self, row: &Row, from: Location, object: Option<&Arc<Object>>) -> Result<()> {
+        let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
+        let is_expired = record.is_expired(self.log.clock.now());
+        if record.header.kind != row.kind || record.header.sequence != row.sequence || is_expired {
+            return Ok(());
+        }
+        let object = object.filter(|_| row.kind == RecordKind::Chunk);
+        let entry = Entry { object, ..entry_of(&record, row) };
+        let appended = self.log.append(Stream::Reinserted, &entry, Order::Moved(from, row.sequence), true).await?;
+        if let Ok(Appended::Done(..)) = appended {
+            if row.kind != RecordKind::Chunk {
+                self.log.counters.entries_reinserted.add_one();
+            }
+            self.log.counters.bytes_reinserted.add(row.len_bytes());
+        }
+        Ok(())
+    }
+
+    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<()> {
+        // A head without its chunks was counted when they went.
+        let is_entry = row.kind == RecordKind::Put || self.log.objects.at(at).is_some();
+        let Some(found) = self.log.forget(row.digest, at) else { return Ok(()) };
+        if is_entry {
+            self.log.counters.entries_evicted.add_one();
+        }
+        if (found.older || is_behind) && self.may_be_covered(victim.id, row, victim.horizon()) {
+            self.leave_marker(row, victim.horizon()).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
+        // A marker that cannot be read covers whatever is there now.
+        let horizon = match read::fetch(&self.log.segments, at).await {
+            Ok(record) => record.value().try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b))),
+            Err(_) => victim.horizon(),
+        };
+        if self.may_be_covered(victim.id, row, horizon) {
+            self.leave_marker(row, horizon).await?;
+        }
+        Ok(())
+    }
+}
+
+fn locate(victim: &Segment, row: &Row) -> Location {
+    Location { slot: victim.slot, offset_units: row.offset_units, class: row.class.bits() }
+}
+
+fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {
+    Entry {
+        kind: row.kind,
+        digest: row.digest,
+        key: record.key(),
+        metadata: record.metadata(),
+        value: record.value(),
+        value_crc: record.header.value_crc,
+        created: record.header.created,
+        expires: record.header.expires,
+        object: None,
+    }
+}
