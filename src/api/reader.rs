@@ -14,6 +14,7 @@ use super::{BoxFuture, DiskCache, Hit};
 use crate::engine::{self, Body, Opened};
 use crate::error::{Error, Result};
 use crate::sync::io::{AsyncRead, AsyncSeek, ReadBuf};
+use crate::types::Sequence;
 
 impl DiskCache {
     /// The newest value of a key, to be read piece by piece; `None` on a miss. Follows the key's writer, if there is one and
@@ -138,6 +139,12 @@ impl EntryReader {
     /// When the entry expires; `None`: never.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.about.expires_at()
+    }
+
+    /// See [`Hit::sequence`]; while the writer is not done, one that tells the version from others of its key, and is not the
+    /// entry's yet.
+    pub fn sequence(&self) -> Sequence {
+        self.about.sequence()
     }
 
     /// Where it was found.

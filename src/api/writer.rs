@@ -11,6 +11,7 @@ use super::{BoxFuture, DiskCache, EntryReader, SetOptions, SetOutcome};
 use crate::engine::Writing;
 use crate::error::{Error, Result};
 use crate::sync::io::AsyncWrite;
+use crate::types::Sequence;
 
 impl DiskCache {
     /// Begins an entry whose value comes piece by piece, and may have any length that the capacity holds. It is an entry once
@@ -63,6 +64,11 @@ impl EntryWriter {
     /// Bytes taken so far.
     pub fn written_bytes(&self) -> u64 {
         self.writing.object.written_bytes()
+    }
+
+    /// A number that no other writer or entry of the cache has; [`EntryReader::sequence`] of those that follow it.
+    pub fn sequence(&self) -> Sequence {
+        self.writing.object.id
     }
 
     /// Whether the value was refused already, so that it is in vain to go on; [`EntryWriter::finish`] says why.
