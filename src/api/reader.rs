@@ -13,6 +13,7 @@ use super::writer::into_io;
 use super::{BoxFuture, DiskCache, Hit};
 use crate::engine::{self, Body, Opened};
 use crate::error::{Error, Result};
+use crate::sync::Mutex;
 use crate::sync::io::{AsyncRead, AsyncSeek, ReadBuf};
 use crate::types::Sequence;
 
@@ -92,7 +93,8 @@ impl DiskCache {
 pub struct EntryReader {
     about: Hit,
     len_bytes: Option<u64>,
-    source: Source,
+    /// Locked only to ask for the length: the lock makes it `Sync`.
+    source: Mutex<Source>,
     /// What was read and not given out, for [`AsyncRead`].
     rest: Bytes,
     /// Where `rest` ends.
@@ -115,12 +117,19 @@ impl EntryReader {
             Body::Bytes(all) => Source::Bytes(all),
             Body::Stream(stream) => Source::Stream(stream),
         };
-        Self { about: opened.about, len_bytes: opened.len_bytes, source, rest: Bytes::new(), at: 0, is_seeking: false }
+        Self {
+            about: opened.about,
+            len_bytes: opened.len_bytes,
+            source: Mutex::new(source),
+            rest: Bytes::new(),
+            at: 0,
+            is_seeking: false,
+        }
     }
 
     /// Length of the value in bytes; `None` as long as its writer is not done.
     pub fn len_bytes(&self) -> Option<u64> {
-        self.len_bytes.or_else(|| match &self.source {
+        self.len_bytes.or_else(|| match &*self.source.lock() {
             Source::Stream(stream) => stream.len_bytes(),
             _ => None,
         })
@@ -185,10 +194,11 @@ impl EntryReader {
     /// What is at `at`.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
-            self.source = match std::mem::replace(&mut self.source, Source::Nothing) {
+            let source = self.source.get_mut();
+            *source = match std::mem::replace(source, Source::Nothing) {
                 Source::Bytes(all) => {
                     let piece = all.slice(self.at.min(all.len() as u64) as usize..);
-                    self.source = Source::Bytes(all);
+                    *source = Source::Bytes(all);
                     return Poll::Ready(Ok(Some(piece).filter(|piece| !piece.is_empty())));
                 }
                 Source::Stream(mut stream) => {
@@ -202,13 +212,13 @@ impl EntryReader {
                 }
                 Source::Reading(mut reading) => match reading.as_mut().poll(cx) {
                     Poll::Pending => {
-                        self.source = Source::Reading(reading);
+                        *source = Source::Reading(reading);
                         return Poll::Pending;
                     }
                     // Read before it was told to go elsewhere.
                     Poll::Ready((stream, _)) if self.is_seeking => Source::Stream(stream),
                     Poll::Ready((stream, read)) => {
-                        self.source = Source::Stream(stream);
+                        *source = Source::Stream(stream);
                         return Poll::Ready(read);
                     }
                 },
