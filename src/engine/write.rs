@@ -103,7 +103,7 @@ impl Writing {
 
     /// Whether nothing more is taken, since the value was refused.
     pub fn is_refused(&self) -> bool {
-        self.refused.lock().is_some()
+        self.refused.lock().is_some() || self.object.end().is_some()
     }
 
     /// Reads it while it is written.
