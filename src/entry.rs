@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::types::{Durability, Millis};
+use crate::types::{Durability, Millis, Sequence};
 
 /// What a write asks for besides key and value.
 #[derive(Clone, Default)]
@@ -118,6 +118,7 @@ pub struct Hit {
     pub(crate) now: Millis,
     pub(crate) source: Source,
     pub(crate) len_bytes: u64,
+    pub(crate) sequence: Sequence,
 }
 
 impl Hit {
@@ -154,6 +155,12 @@ impl Hit {
     /// When the entry expires; `None`: never.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires.map(|at| UNIX_EPOCH + Duration::from_millis(at.0))
+    }
+
+    /// The entry's place in the order of all writes to its cache: what tells this version of the key from others, and which
+    /// of two is newer. Rewriting by eviction does not change it.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
     }
 
     /// Where it was found.

@@ -10,7 +10,7 @@ use super::{Builder, Hit, SetOptions, SetOutcome};
 use crate::engine::Starting;
 use crate::error::Result;
 use crate::stats::{RecoveryProgress, RecoveryReport, Stats};
-use crate::types::BackendKind;
+use crate::types::{BackendKind, Durability};
 
 /// A boxed future, as the object-safe trait returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -123,6 +123,25 @@ impl DiskCache {
         options: SetOptions,
     ) -> Result<SetOutcome> {
         self.engine.wait().await?.set(key.as_ref(), value.into(), options, true).await
+    }
+
+    /// Replaces the metadata of the entry that is there; its value and its times stay. `None`: there is none. Of a value in
+    /// chunks only the head is written again.
+    ///
+    /// Cancel safe as [`DiskCache::set`] is.
+    ///
+    /// # Errors
+    /// As [`DiskCache::set_with`]. A refused update is `Some(Refused)`, and the entry is gone.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn set_metadata(
+        &self,
+        key: impl AsRef<[u8]>,
+        metadata: impl Into<Bytes>,
+        durability: Durability,
+    ) -> Result<Option<SetOutcome>> {
+        self.engine.wait().await?.set_metadata(key.as_ref(), metadata.into(), durability).await
     }
 
     /// As [`DiskCache::set`], but `Refused { Busy }` instead of waiting. An older value of the key is then gone too

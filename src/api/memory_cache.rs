@@ -10,7 +10,8 @@ use crate::clock::{Clock, SteadyClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::memory::{Bounded, ITEM_OVERHEAD_BYTES, Item, Verdict};
 use crate::stats::{Counters, Stats};
-use crate::types::{Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::types::{Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, Sequence};
 
 /// A cache in memory, for tests and for where there is no disk: the promises of [`super::DiskCache`] but those about
 /// restarts. A handle: clones share one cache.
@@ -32,6 +33,8 @@ struct Inner {
     hasher: RandomState,
     clock: SteadyClock,
     counters: Counters,
+    /// The last that was given to an entry.
+    sequence: AtomicU64,
     capacity_bytes: u64,
 }
 
@@ -45,7 +48,8 @@ impl MemoryCache {
     pub fn with_clock(capacity_bytes: u64, clock: Arc<dyn Clock>) -> Self {
         let entries = Bounded::new(capacity_bytes);
         let (hasher, clock, counters) = (RandomState::new(), SteadyClock::new(clock), Counters::default());
-        Self { inner: Arc::new(Inner { entries, hasher, clock, counters, capacity_bytes }) }
+        let sequence = AtomicU64::new(0);
+        Self { inner: Arc::new(Inner { entries, hasher, clock, counters, sequence, capacity_bytes }) }
     }
 
     /// The most that key, metadata and value of one entry may have together, in bytes.
@@ -175,6 +179,7 @@ impl Inner {
             now,
             source: Source::Memory,
             len_bytes: item.value.len() as u64,
+            sequence: item.sequence,
         }))
     }
 
@@ -203,7 +208,8 @@ impl Inner {
             return Ok(self.refuse());
         }
         let key = Bytes::copy_from_slice(key);
-        let item = Item { key, value: value.clone(), metadata: options.metadata, created, expires }.compact();
+        let (metadata, sequence) = (options.metadata, Sequence(self.sequence.fetch_add(1, Ordering::Relaxed) + 1));
+        let item = Item { key, value: value.clone(), metadata, created, expires, sequence }.compact();
         let cost_bytes = item.cost_bytes();
         let admission = self.entries.put(d, Arc::new(item), cost_bytes);
         self.counters.entries_evicted.add(admission.evicted);

@@ -13,7 +13,9 @@ use super::writer::into_io;
 use super::{BoxFuture, DiskCache, Hit};
 use crate::engine::{self, Body, Opened};
 use crate::error::{Error, Result};
+use crate::sync::Mutex;
 use crate::sync::io::{AsyncRead, AsyncSeek, ReadBuf};
+use crate::types::Sequence;
 
 impl DiskCache {
     /// The newest value of a key, to be read piece by piece; `None` on a miss. Follows the key's writer, if there is one and
@@ -91,7 +93,8 @@ impl DiskCache {
 pub struct EntryReader {
     about: Hit,
     len_bytes: Option<u64>,
-    source: Source,
+    /// Locked only to ask for the length: the lock makes it `Sync`.
+    source: Mutex<Source>,
     /// What was read and not given out, for [`AsyncRead`].
     rest: Bytes,
     /// Where `rest` ends.
@@ -114,12 +117,19 @@ impl EntryReader {
             Body::Bytes(all) => Source::Bytes(all),
             Body::Stream(stream) => Source::Stream(stream),
         };
-        Self { about: opened.about, len_bytes: opened.len_bytes, source, rest: Bytes::new(), at: 0, is_seeking: false }
+        Self {
+            about: opened.about,
+            len_bytes: opened.len_bytes,
+            source: Mutex::new(source),
+            rest: Bytes::new(),
+            at: 0,
+            is_seeking: false,
+        }
     }
 
     /// Length of the value in bytes; `None` as long as its writer is not done.
     pub fn len_bytes(&self) -> Option<u64> {
-        self.len_bytes.or_else(|| match &self.source {
+        self.len_bytes.or_else(|| match &*self.source.lock() {
             Source::Stream(stream) => stream.len_bytes(),
             _ => None,
         })
@@ -138,6 +148,12 @@ impl EntryReader {
     /// When the entry expires; `None`: never.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.about.expires_at()
+    }
+
+    /// See [`Hit::sequence`]; while the writer is not done, one that tells the version from others of its key, and is not the
+    /// entry's yet.
+    pub fn sequence(&self) -> Sequence {
+        self.about.sequence()
     }
 
     /// Where it was found.
@@ -178,10 +194,11 @@ impl EntryReader {
     /// What is at `at`.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
-            self.source = match std::mem::replace(&mut self.source, Source::Nothing) {
+            let source = self.source.get_mut();
+            *source = match std::mem::replace(source, Source::Nothing) {
                 Source::Bytes(all) => {
                     let piece = all.slice(self.at.min(all.len() as u64) as usize..);
-                    self.source = Source::Bytes(all);
+                    *source = Source::Bytes(all);
                     return Poll::Ready(Ok(Some(piece).filter(|piece| !piece.is_empty())));
                 }
                 Source::Stream(mut stream) => {
@@ -195,13 +212,13 @@ impl EntryReader {
                 }
                 Source::Reading(mut reading) => match reading.as_mut().poll(cx) {
                     Poll::Pending => {
-                        self.source = Source::Reading(reading);
+                        *source = Source::Reading(reading);
                         return Poll::Pending;
                     }
                     // Read before it was told to go elsewhere.
                     Poll::Ready((stream, _)) if self.is_seeking => Source::Stream(stream),
                     Poll::Ready((stream, read)) => {
-                        self.source = Source::Stream(stream);
+                        *source = Source::Stream(stream);
                         return Poll::Ready(read);
                     }
                 },

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::{BoxFuture, DiskCache, EntryReader, SetOptions, SetOutcome};
 use crate::engine::Writing;
 use crate::error::{Error, Result};
+use crate::sync::Mutex;
 use crate::sync::io::AsyncWrite;
+use crate::types::Sequence;
 
 impl DiskCache {
     /// Begins an entry whose value comes piece by piece, and may have any length that the capacity holds. It is an entry once
@@ -27,7 +29,7 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn writer(&self, key: impl AsRef<[u8]>, options: SetOptions) -> Result<EntryWriter> {
         let writing = self.engine.wait().await?.begin(key.as_ref(), &options, true)?;
-        Ok(EntryWriter { writing: Arc::new(writing), draining: None, is_finished: false })
+        Ok(EntryWriter { writing: Arc::new(writing), draining: Mutex::default(), is_finished: false })
     }
 }
 
@@ -37,8 +39,8 @@ impl DiskCache {
 /// disk that is slow makes it wait.
 pub struct EntryWriter {
     writing: Arc<Writing>,
-    /// Chunks on their way into the log, for [`AsyncWrite`].
-    draining: Option<BoxFuture<'static, Result<()>>>,
+    /// Chunks on their way into the log, for [`AsyncWrite`]. Never locked: the lock makes it `Sync`.
+    draining: Mutex<Option<BoxFuture<'static, Result<()>>>>,
     is_finished: bool,
 }
 
@@ -63,6 +65,11 @@ impl EntryWriter {
     /// Bytes taken so far.
     pub fn written_bytes(&self) -> u64 {
         self.writing.object.written_bytes()
+    }
+
+    /// A number that no other writer or entry of the cache has; [`EntryReader::sequence`] of those that follow it.
+    pub fn sequence(&self) -> Sequence {
+        self.writing.object.id
     }
 
     /// Whether the value was refused already, so that it is in vain to go on; [`EntryWriter::finish`] says why.
@@ -92,14 +99,10 @@ impl EntryWriter {
     }
 
     async fn drained(&mut self) -> Result<()> {
-        match self.draining.as_mut() {
-            Some(draining) => {
-                let drained = draining.await;
-                self.draining = None;
-                drained
-            }
-            None => Ok(()),
-        }
+        let Some(draining) = self.draining.get_mut() else { return Ok(()) };
+        let drained = draining.await;
+        *self.draining.get_mut() = None;
+        drained
     }
 
     /// Bytes that may be copied before chunks must go to the log.
@@ -109,11 +112,12 @@ impl EntryWriter {
     }
 
     fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.draining.is_some() || self.room() == 0 {
+        while self.draining.get_mut().is_some() || self.room() == 0 {
             let writing = self.writing.clone();
-            let draining = self.draining.get_or_insert_with(|| Box::pin(async move { writing.drain().await }));
+            let slot = self.draining.get_mut();
+            let draining = slot.get_or_insert_with(|| Box::pin(async move { writing.drain().await }));
             let drained = ready!(draining.as_mut().poll(cx));
-            self.draining = None;
+            *slot = None;
             drained.map_err(into_io)?;
         }
         Poll::Ready(Ok(()))

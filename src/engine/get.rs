@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Engine, Opened, turn};
 use crate::entry::{Hit, Source};
 use crate::error::{Error, Result};
+use crate::format::record::Header;
 use crate::index::{Found, Location};
 use crate::log::{Entry, Order};
 use crate::memory::{Item, Tag};
@@ -190,6 +191,7 @@ impl Engine {
             now,
             source: Source::Memory,
             len_bytes: item.value.len() as u64,
+            sequence: item.sequence,
         })
     }
 
@@ -197,8 +199,8 @@ impl Engine {
         let Some(memory) = &self.memory else { return };
         let Some(tag) = self.tag(location).filter(|tag| tag.segment == record.segment) else { return };
         let (key, metadata, value) = record.shared_parts();
-        let (created, expires) = (record.header.created, record.header.expires);
-        memory.admit(digest, tag, Item { key, value, metadata, created, expires });
+        let Header { created, expires, sequence, .. } = record.header;
+        memory.admit(digest, tag, Item { key, value, metadata, created, expires, sequence });
     }
 
     /// What tells this record from all others that were ever here: the hot tier serves no older one.
@@ -216,10 +218,10 @@ fn hit(record: Fetched, now: Millis, counters: Option<&crate::stats::Counters>) 
             _ => counters.hits_disk.add_one(),
         }
     }
-    let (created, expires) = (record.header.created, record.header.expires);
+    let Header { created, expires, sequence, .. } = record.header;
     let (metadata, value) = record.into_parts();
     let len_bytes = value.len() as u64;
-    Hit { value, metadata, created, expires, now, source, len_bytes }
+    Hit { value, metadata, created, expires, now, source, len_bytes, sequence }
 }
 
 fn is_entry(kind: RecordKind) -> bool {

@@ -24,6 +24,7 @@ mod clear;
 mod delete;
 mod get;
 mod open;
+mod renew;
 mod set;
 mod starting;
 mod stream;

@@ -52,18 +52,19 @@ impl Engine {
 
     /// When an entry that is set now expires, and which stream it goes to.
     pub(super) fn times(&self, options: &SetOptions) -> Result<Times> {
-        if options.metadata.len() > MAX_METADATA_BYTES {
-            let len = options.metadata.len();
-            return Err(Error::InvalidInput(format!("the metadata has {len} bytes; at most {MAX_METADATA_BYTES}")));
-        }
+        check_metadata(&options.metadata)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         let ttl_ms = ttl_ms.or(self.config.default_ttl_ms);
-        let stream = match ttl_ms {
+        Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream: self.stream_of(ttl_ms) })
+    }
+
+    /// The stream of what lives so long.
+    pub(super) fn stream_of(&self, ttl_ms: Option<u64>) -> Stream {
+        match ttl_ms {
             Some(ttl) if ttl <= self.config.short_ttl_ms => Stream::ShortLived,
             _ => Stream::New,
-        };
-        Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream })
+        }
     }
 
     /// A refused update leaves no older value behind (P2, trap 4).
@@ -78,4 +79,12 @@ impl Engine {
         self.forget_refused(digest);
         SetOutcome::Refused { reason }
     }
+}
+
+pub(super) fn check_metadata(metadata: &Bytes) -> Result<()> {
+    if metadata.len() > MAX_METADATA_BYTES {
+        let len = metadata.len();
+        return Err(Error::InvalidInput(format!("the metadata has {len} bytes; at most {MAX_METADATA_BYTES}")));
+    }
+    Ok(())
 }

@@ -74,6 +74,7 @@ impl Opened {
             now: engine.clock.now(),
             source: Source::Buffer,
             len_bytes: 0,
+            sequence: object.id,
         };
         Self::of_object(engine, object, head)
     }

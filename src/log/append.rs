@@ -63,6 +63,8 @@ impl<'a> Entry<'a> {
 pub enum Order {
     /// It is newer than all before it.
     Newest,
+    /// It is newer than the record that stands at this place, of the same value: only if the index still points there.
+    Renewed(Location),
     /// It is the record that stands at this place, moved: published only if the index still points there (trap 2).
     Moved(Location, Sequence),
     /// It is a marker for what was dropped at this sequence, and covers no segment younger than this one: not published.
@@ -106,7 +108,8 @@ impl Log {
             return Ok(Err(RefuseReason::TooLarge));
         };
         // Eviction's own records take no budget: writers that hold it may be waiting for the room that eviction makes.
-        let budget = if matches!(order, Order::Newest) { self.config.write_buffer_bytes } else { 0 };
+        let budget =
+            if matches!(order, Order::Newest | Order::Renewed(_)) { self.config.write_buffer_bytes } else { 0 };
         let debit = u32::try_from(class.len_bytes().min(budget)).unwrap_or(u32::MAX);
         let permit = match self.budget.try_acquire_many(debit) {
             Ok(permit) => permit,
@@ -234,6 +237,15 @@ impl Log {
                     displaced(found);
                     self.segments.add_live(at.slot, class_bytes(at.class));
                     (Change::Put(at, f.older), Some((sequence, found)))
+                }
+                None => (Change::Keep, None),
+            },
+            (Order::Renewed(from), _) => match found.filter(|f| f.location == from) {
+                Some(_) => {
+                    self.objects.move_head(from, at);
+                    displaced(found);
+                    self.segments.add_live(at.slot, class_bytes(at.class));
+                    (Change::Put(at, true), Some((self.next_sequence(), found)))
                 }
                 None => (Change::Keep, None),
             },

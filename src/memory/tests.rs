@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::sieve::Sieve;
 use super::*;
-use crate::types::{Digest, Millis, SegmentId};
+use crate::types::{Digest, Millis, SegmentId, Sequence};
 
 /// SIEVE as in the paper, over a plain list, oldest first.
 #[derive(Default)]
@@ -98,7 +98,14 @@ fn tag(segment: u64) -> Tag {
 
 fn item(key: &str, value_len: usize) -> Item {
     let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::from(vec![7; value_len]));
-    Item { key, value, metadata: Bytes::from_static(b"meta"), created: Millis(1), expires: Some(Millis(9)) }
+    Item {
+        key,
+        value,
+        metadata: Bytes::from_static(b"meta"),
+        created: Millis(1),
+        expires: Some(Millis(9)),
+        sequence: Sequence(7),
+    }
 }
 
 #[test]

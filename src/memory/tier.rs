@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Bounded, ITEM_OVERHEAD_BYTES, Verdict};
-use crate::types::{Digest, Millis, SegmentId};
+use crate::types::{Digest, Millis, SegmentId, Sequence};
 
 /// Which record an item was read from. Segment ids are never used twice, so this is unique in a directory's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Item {
     pub created: Millis,
     /// When it expires; `None`: never.
     pub expires: Option<Millis>,
+    /// Its place in the order of all writes.
+    pub sequence: Sequence,
 }
 
 impl Item {
@@ -62,6 +64,7 @@ impl Item {
             value: buffer.slice(value_at..),
             created: self.created,
             expires: self.expires,
+            sequence: self.sequence,
         }
     }
 }

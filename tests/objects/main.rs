@@ -44,3 +44,10 @@ pub async fn read_all(reader: &mut EntryReader) -> esker::Result<Vec<u8>> {
     }
     Ok(all)
 }
+
+/// Handles go where tasks go.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<esker::EntryWriter>();
+    is_send_and_sync::<EntryReader>();
+};

@@ -134,3 +134,35 @@ async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F:
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_replaced_and_the_value_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cache = small(dir.path()).open().await.unwrap();
+    let options = || SetOptions::new().metadata("old").ttl(std::time::Duration::from_secs(3600));
+    assert_eq!(cache.set_metadata("large", "new", Durability::Buffered).await.unwrap(), None);
+    cache.set_with("small", "value", options()).await.unwrap();
+    let value = value(4, 100_000);
+    let mut writer = cache.writer("large", options()).await.unwrap();
+    writer.write_bytes(value.clone()).await.unwrap();
+    assert!(writer.finish().await.unwrap().is_stored());
+    let before = cache.get("large").await.unwrap().unwrap();
+    for key in ["small", "large"] {
+        let outcome = cache.set_metadata(key, "new", Durability::Written).await.unwrap();
+        assert_eq!(outcome, Some(SetOutcome::Stored { durability: Durability::Written }));
+    }
+    for life in 0..2 {
+        let hit = cache.get("small").await.unwrap().unwrap();
+        assert_eq!((&hit.value()[..], &hit.metadata()[..]), (&b"value"[..], &b"new"[..]), "life {life}");
+        let hit = cache.get("large").await.unwrap().unwrap();
+        assert!(*hit.value() == value && hit.metadata() == "new", "life {life}");
+        assert_eq!(hit.expires_at(), before.expires_at());
+        assert!(hit.sequence() > before.sequence());
+        assert_eq!((cache.stats().entries, cache.stats().objects), (2, 1));
+        cache.close().await.unwrap();
+        cache = small(dir.path()).open().await.unwrap();
+    }
+    assert!(cache.delete("large").await.unwrap());
+    assert_eq!(cache.set_metadata("large", "new", Durability::Buffered).await.unwrap(), None);
+    assert!(cache.stats().live_bytes < 200, "{:?}", cache.stats());
+}

@@ -129,7 +129,7 @@ impl Lives {
         self.note(format!("done: {was_done}, {deed:?}"));
         match deed {
             Deed::Write(write) => {
-                let stream = is_alone.then_some(write.stream());
+                let stream = is_alone.then_some(write.append_stream());
                 self.model.happened(write.key, write.fate(), level(write.level()), stream);
             }
             Deed::Delete(n) => self.model.happened(n, Fate::Gone, level(Level::Synced), None),

@@ -23,6 +23,10 @@ pub struct Tally {
     pub evicted: u64,
     /// Entries reinserted.
     pub reinserted: u64,
+    /// Values in chunks that a recovery found whole.
+    pub objects: u64,
+    /// Chunks that a recovery found without their object.
+    pub orphans: u64,
     /// Segments that recovery walked, for want of a footer.
     pub scanned: u64,
 }
@@ -40,6 +44,8 @@ impl Tally {
             ("reopens", self.reopens),
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
+            ("objects found whole", self.objects),
+            ("chunks without an object", self.orphans),
             ("segments scanned", self.scanned),
         ]
         .map(|(name, count)| (name.to_owned(), count))
@@ -57,6 +63,8 @@ impl Tally {
         self.reopens += other.reopens;
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;
+        self.objects += other.objects;
+        self.orphans += other.orphans;
         self.scanned += other.scanned;
     }
 
@@ -69,6 +77,8 @@ impl Tally {
 
     /// A cache was recovered.
     pub fn recovered(&mut self, report: &RecoveryReport) {
+        self.objects += report.objects_kept;
+        self.orphans += report.dropped_chunks;
         self.scanned += report.segments_scanned;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use esker::{DiskCache, Durability, SetOptions, SetOutcome};
 
 use super::model::{Fate, Level};
@@ -18,15 +19,71 @@ pub(super) struct Write {
     durability: Durability,
     ttl_ms: Option<u64>,
     expires: Option<u64>,
+    way: Way,
 }
+
+/// How a value goes in. By its version, so that it takes no dice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In one piece.
+    Whole,
+    /// Piece by piece: in chunks, if it is longer than one.
+    Streamed,
+    /// The same, after a writer of the same key that gave up in the middle.
+    StreamedAgain,
+    /// In one piece, and then its metadata once more.
+    Renewed,
+}
+
+impl Way {
+    fn of(version: u32) -> Self {
+        match version % 8 {
+            0 | 3 | 6 => Self::Streamed,
+            5 => Self::StreamedAgain,
+            2 => Self::Renewed,
+            _ => Self::Whole,
+        }
+    }
+}
+
+/// Pieces are neither the chunks' length nor a divisor of it.
+const PIECE_BYTES: usize = 1_500;
 
 impl Write {
     pub(super) async fn run(&self, cache: &DiskCache) -> esker::Result<SetOutcome> {
+        let bytes = Bytes::from(value(self.key, self.version, self.len));
+        match self.way {
+            Way::Whole => cache.set_with(key(self.key), bytes, self.options()).await,
+            Way::Renewed => {
+                let set = cache.set_with(key(self.key), bytes, self.options()).await?;
+                let metadata = self.version.to_le_bytes().to_vec();
+                let renewed = cache.set_metadata(key(self.key), metadata, Durability::Buffered).await?;
+                Ok(renewed.filter(|outcome| !outcome.is_stored()).unwrap_or(set))
+            }
+            Way::Streamed => self.stream(cache, bytes).await,
+            Way::StreamedAgain => {
+                let mut writer = cache.writer(key(self.key), self.options()).await?;
+                writer.write_bytes(bytes.slice(..bytes.len() / 2)).await?;
+                drop(writer);
+                self.stream(cache, bytes).await
+            }
+        }
+    }
+
+    async fn stream(&self, cache: &DiskCache, bytes: Bytes) -> esker::Result<SetOutcome> {
+        let mut writer = cache.writer(key(self.key), self.options()).await?;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            writer.write_bytes(bytes.slice_ref(piece)).await?;
+        }
+        writer.finish().await
+    }
+
+    fn options(&self) -> SetOptions {
         let mut options = SetOptions::new().durability(self.durability).metadata(self.version.to_le_bytes().to_vec());
         if let Some(ttl) = self.ttl_ms {
             options = options.ttl(Duration::from_millis(ttl));
         }
-        cache.set_with(key(self.key), value(self.key, self.version, self.len), options).await
+        options
     }
 
     pub(super) fn fate(&self) -> Fate {
@@ -42,7 +99,7 @@ impl Write {
     }
 
     /// The append stream that the record goes to.
-    pub(super) fn stream(&self) -> u8 {
+    pub(super) fn append_stream(&self) -> u8 {
         if self.ttl_ms.is_some_and(|ttl| ttl <= 60_000) { 2 } else { 0 }
     }
 }
@@ -51,7 +108,7 @@ impl Lives {
     pub(super) async fn write(&mut self, n: u32) -> Result<(), String> {
         let write = self.plan_write(n);
         let outcome = write.run(&self.cache()?).await;
-        self.wrote(&write, Some(write.stream()), outcome)
+        self.wrote(&write, Some(write.append_stream()), outcome)
     }
 
     pub(super) fn plan_write(&mut self, n: u32) -> Write {
@@ -72,7 +129,8 @@ impl Lives {
             _ => None,
         };
         let expires = ttl_ms.map(|ttl| self.now + ttl);
-        Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires }
+        let way = Way::of(self.version);
+        Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires, way }
     }
 
     pub(super) fn wrote(
@@ -85,6 +143,10 @@ impl Lives {
         match outcome {
             Ok(SetOutcome::Stored { durability }) if durability == write.durability => {
                 self.model.happened(write.key, write.fate(), write.level(), stream);
+            }
+            // Set, and then refused to be renewed, or not even set.
+            Ok(SetOutcome::Refused { .. }) if self.is_stormy && write.way == Way::Renewed => {
+                self.model.failed(write.key, write.fate());
             }
             Ok(SetOutcome::Refused { .. }) if self.is_stormy || self.plan.keeps == Keeps::Nothing => {
                 self.model.happened(write.key, Fate::Refused, Level::Volatile, None);
@@ -122,6 +184,6 @@ impl Lives {
         if answer.is_some() && answer != Some(write.version) {
             self.judge(n, answer)?;
         }
-        self.wrote(&write, Some(write.stream()), outcome)
+        self.wrote(&write, Some(write.append_stream()), outcome)
     }
 }

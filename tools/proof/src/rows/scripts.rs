@@ -1,6 +1,7 @@
 //! Row 2: every short script, and every crash point in it (P2, P4).
 //!
-//! A script is a sequence of set, overwrite, delete, sync, rotate, evict and reopen on one key. After every operation of
+//! A script is a sequence of set, overwrite, delete, sync, rotate, evict, reopen and stream on one key; the last, a value in
+//! ten chunks that are written out one by one, only in scripts of up to three. After every operation of
 //! the disk that changes it, when it has begun and when it has landed, copies of the disk are crashed, by a kill and by
 //! power losses with several dice, and recovered. Then the key must show a version no older than the last durable one,
 //! or nothing; nothing, if a durable delete was the last thing; and what was synced, unless eviction may have taken it.
@@ -29,10 +30,12 @@ pub enum Verb {
     Evict,
     /// Closes and opens.
     Reopen,
+    /// The key, in ten chunks, each of them `Written` before the next; then `Synced`.
+    Stream,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Set, "set"),
         (Self::Overwrite, "overwrite"),
         (Self::Delete, "delete"),
@@ -40,6 +43,7 @@ impl Verb {
         (Self::Rotate, "rotate"),
         (Self::Evict, "evict"),
         (Self::Reopen, "reopen"),
+        (Self::Stream, "stream"),
     ];
 }
 
@@ -82,7 +86,7 @@ fn longest(slice: Slice) -> u32 {
 /// There is no such case.
 pub fn run_up_to(order: &Order, longest: u32) -> Result<Outcome> {
     let only = order.case.as_deref().map(parse).transpose()?;
-    let count = if only.is_some() { 1 } else { (1..=longest).map(|len| 7_u64.pow(len)).sum() };
+    let count = if only.is_some() { 1 } else { (1..=longest).map(scripts).sum() };
     let script = |n: u64| only.clone().unwrap_or_else(|| nth(n));
     let run = |n: u64, points: &mut u64| -> Result<(), Broken> {
         *points += points::run(order.seed, &script(n), order.canary)?;
@@ -96,14 +100,24 @@ pub fn run_up_to(order: &Order, longest: u32) -> Result<Outcome> {
     Ok(Outcome::judged(figure, counts, haul.failures, true))
 }
 
+/// How many verbs scripts of this length are made of.
+fn verbs(len: u32) -> u64 {
+    if len <= 3 { 8 } else { 7 }
+}
+
+fn scripts(len: u32) -> u64 {
+    verbs(len).pow(len)
+}
+
 /// The scripts in order of their length.
 fn nth(mut n: u64) -> Vec<Verb> {
     let mut len = 1;
-    while n >= 7_u64.pow(len) {
-        n -= 7_u64.pow(len);
+    while n >= scripts(len) {
+        n -= scripts(len);
         len += 1;
     }
-    (0..len).map(|place| Verb::ALL[(n / 7_u64.pow(place) % 7) as usize].0).collect()
+    let verbs = verbs(len);
+    (0..len).map(|place| Verb::ALL[(n / verbs.pow(place) % verbs) as usize].0).collect()
 }
 
 fn name(script: &[Verb]) -> String {
@@ -115,8 +129,9 @@ fn parse(text: &str) -> Result<Vec<Verb>> {
     let verb = |word: &str| Verb::ALL.iter().find(|(_, w)| *w == word).map(|(verb, _)| *verb);
     text.split(',')
         .map(|word| {
-            verb(word)
-                .with_context(|| format!("`{word}` is no verb: set, overwrite, delete, sync, rotate, evict, reopen"))
+            verb(word).with_context(|| {
+                format!("`{word}` is no verb: set, overwrite, delete, sync, rotate, evict, reopen, stream")
+            })
         })
         .collect()
 }
@@ -127,8 +142,9 @@ mod tests {
 
     #[test]
     fn every_script_comes_once() {
-        let names: std::collections::BTreeSet<_> = (0..7 + 49 + 343).map(|n| name(&nth(n))).collect();
-        assert_eq!(names.len(), 7 + 49 + 343);
+        let all = 8 + 64 + 512 + 2401;
+        let names: std::collections::BTreeSet<_> = (0..all).map(|n| name(&nth(n))).collect();
+        assert_eq!(names.len(), all as usize);
         assert!(names.iter().all(|n| name(&parse(n).expect("it parses")) == *n));
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, OpKind, Sim};
 use esker::clock::ManualClock;
@@ -20,6 +21,11 @@ const START: Millis = Millis(1_700_000_000_000);
 const KEY: u32 = 0;
 const SEGMENTS: u64 = 5;
 const FILLER_BYTES: usize = 8 << 10;
+/// Of a chunk's record, of which 52 bytes are no value.
+const CHUNK_LEN_BYTES: u64 = 4 << 10;
+const CHUNK_FRAME_BYTES: usize = 52;
+/// Of a streamed value.
+const CHUNKS: usize = 10;
 /// Power losses with other dice, at each point.
 const DICE: u64 = 3;
 
@@ -106,7 +112,8 @@ impl Stage {
     }
 
     async fn open_on(&self, backend: Arc<dyn Backend>) -> Result<DiskCache, String> {
-        let config = Config { index_shards: 1, reinsert_percent: 0, ..small(SEGMENTS) };
+        let config =
+            Config { index_shards: 1, reinsert_percent: 0, chunk_len_bytes: CHUNK_LEN_BYTES, ..small(SEGMENTS) };
         let builder = DiskCache::builder(DIR).config(config).seed([7; 16]).clock(self.clock.clone());
         builder.backend_with(backend).open().await.map_err(|e| format!("cannot open: {e}"))
     }
@@ -143,6 +150,7 @@ impl Stage {
                 self.lock().history.has_evicted = true;
                 self.fill(&cache, 6 * SEGMENT_LEN_BYTES as usize).await?;
             }
+            Verb::Stream => self.stream(&cache).await?,
             Verb::Reopen => {
                 cache.close().await.map_err(|e| format!("close: {e}"))?;
                 self.is_synced();
@@ -170,6 +178,34 @@ impl Stage {
         Ok(())
     }
 
+    async fn stream(&mut self, cache: &DiskCache) -> Result<(), String> {
+        self.next += 1;
+        self.lock().history.versions.push(self.next);
+        self.may_evict(cache);
+        let failed = |e: esker::Error| format!("stream: {e}");
+        let bytes = Bytes::from(value(KEY, self.next, CHUNKS * CHUNK_LEN_BYTES as usize - CHUNKS * CHUNK_FRAME_BYTES));
+        let options = SetOptions::new().durability(Durability::Synced);
+        let mut writer = cache.writer(key(KEY), options).await.map_err(failed)?;
+        for piece in bytes.chunks(bytes.len() / CHUNKS) {
+            writer.write_bytes(bytes.slice_ref(piece)).await.map_err(failed)?;
+            cache.flush().await.map_err(failed)?;
+        }
+        let outcome = writer.finish().await.map_err(failed)?;
+        if !outcome.is_stored() {
+            return Err(format!("stream: {outcome:?}"));
+        }
+        self.is_synced();
+        Ok(())
+    }
+
+    /// Rotating often enough evicts too: the next segment is the last but one.
+    fn may_evict(&self, cache: &DiskCache) {
+        let stats = cache.stats();
+        if stats.segments - stats.segments_free + 2 >= SEGMENTS {
+            self.lock().history.has_evicted = true;
+        }
+    }
+
     fn is_synced(&self) {
         let mut seen = self.lock();
         seen.history.synced = seen.history.versions.len();
@@ -178,11 +214,7 @@ impl Stage {
     async fn fill(&mut self, cache: &DiskCache, bytes: usize) -> Result<(), String> {
         for _ in 0..bytes / FILLER_BYTES {
             self.fillers += 1;
-            let stats = cache.stats();
-            // Rotating often enough evicts too: the next segment is the last but one.
-            if stats.segments - stats.segments_free + 2 >= SEGMENTS {
-                self.lock().history.has_evicted = true;
-            }
+            self.may_evict(cache);
             let outcome = cache.set(format!("filler {}", self.fillers), vec![1; FILLER_BYTES - 100]).await;
             let outcome = outcome.map_err(|e| format!("fill: {e}"))?;
             if !outcome.is_stored() {
