@@ -8,7 +8,6 @@ use super::records::hex;
 use super::{Inspector, ObjectInfo, escape};
 use crate::error::Result;
 use crate::format::file_name::segment_name;
-use crate::format::manifest::Manifest;
 use crate::format::record::{self, HEADER_BYTES};
 use crate::types::{MAX_KEY_BYTES, RecordKind};
 
@@ -66,7 +65,8 @@ pub struct EntryInfo {
     pub created: Option<u64>,
     /// When it expires, in unix milliseconds.
     pub expires: Option<u64>,
-    /// The object, if it is one.
+    /// The object, if it is one. None too if it is not whole, and heads together claim far more chunks than there are: then
+    /// they are forged, and no time is spent on them.
     pub object: Option<ObjectInfo>,
     /// What is wrong with its record.
     pub defect: Option<String>,
@@ -94,7 +94,7 @@ impl Inspector {
                 if !stays(&fold, newest, &judged) {
                     continue;
                 }
-                entry.of_object(&fold, &manifest, judged);
+                entry.of_object(&mut judge, judged);
             }
             count += 1;
             look(entry);
@@ -137,11 +137,11 @@ impl Inspector {
 
 impl EntryInfo {
     /// Says what the head stands for.
-    fn of_object(&mut self, fold: &Fold, manifest: &Manifest, judged: Judged) {
+    fn of_object(&mut self, judge: &mut Judge<'_>, judged: Judged) {
         match judged {
             Judged::Whole(head, ..) => self.object = head.object.as_ref().map(ObjectInfo::of),
             Judged::NotWhole(head) => {
-                self.object = head.object.map(|object| ObjectInfo::assemble(&object, fold, &manifest.seed).0);
+                self.object = head.object.and_then(|object| judge.describe(&object));
                 if self.state == EntryState::Served {
                     self.state = EntryState::NotWhole;
                 }

@@ -21,6 +21,8 @@ use crate::types::{MAX_KEY_BYTES, MAX_METADATA_BYTES, RecordKind, SegmentId, Seq
 const MAX_HEAD_BYTES: usize = HEADER_BYTES + MAX_KEY_BYTES + MAX_METADATA_BYTES + HEAD_VALUE_BYTES;
 /// Chunks that are looked for beyond as many as there are: a head may say that it has four billion.
 const MAX_VAIN_LOOKS: u64 = 1 << 16;
+/// All heads of a listing together may have as many looked for as there are chunks, and so many more, times this.
+const LOOKS_A_CHUNK: u64 = 4;
 /// Runs of missing chunks that are told.
 const MAX_RUNS: usize = 16;
 
@@ -138,12 +140,15 @@ pub struct Judge<'a> {
     manifest: &'a Manifest,
     fold: &'a Fold,
     runs: HashMap<Sequence, Run>,
+    /// Looks that are left to say which chunks are missing.
+    looks: u64,
 }
 
 impl<'a> Judge<'a> {
     /// Over all that was taken in.
     pub fn new(inspector: &'a Inspector, manifest: &'a Manifest, fold: &'a Fold) -> Self {
-        Self { files: Files::new(inspector), manifest, fold, runs: HashMap::new() }
+        let looks = LOOKS_A_CHUNK * (fold.chunks() + MAX_VAIN_LOOKS);
+        Self { files: Files::new(inspector), manifest, fold, runs: HashMap::new(), looks }
     }
 
     /// What becomes of this head.
@@ -162,6 +167,13 @@ impl<'a> Judge<'a> {
             Some((from, live)) => Judged::Whole(head, from, live),
             None => Judged::NotWhole(head),
         })
+    }
+
+    /// What is missing of an object that is not whole; none if heads together claim far more than there is.
+    pub fn describe(&mut self, head: &ObjectHead) -> Option<ObjectInfo> {
+        let looks = u64::from(head.chunk_count).min(self.fold.chunks() + MAX_VAIN_LOOKS);
+        self.looks = self.looks.checked_sub(looks)?;
+        Some(ObjectInfo::assemble(head, self.fold, &self.manifest.seed).0)
     }
 
     /// The chunks of a whole object that become live by this head.

@@ -172,8 +172,9 @@ async fn entries(out: &mut (impl Write + Send), args: &Dir) -> Result<ExitCode> 
     let mut look = |entry: EntryInfo| lines.add(&entry, key::entries_head, key::entry);
     let count = inspector(&args.dir).entries(&mut look).await;
     lines.end("count", &count)?;
+    let count = count?;
     if !args.json {
-        writeln!(out, "\n{} entries", count?)?;
+        writeln!(out, "\n{count} entries")?;
     }
     Ok(ExitCode::SUCCESS)
 }
