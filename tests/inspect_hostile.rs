@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use common::heap;
 use esker::backend::sim::Sim;
+use esker::clock::ManualClock;
 use esker::format::digest::digest;
 use esker::format::footer::{self, Row};
 use esker::format::length::LengthClass;
@@ -18,7 +19,7 @@ use esker::format::object::{ChunkKey, ObjectHead};
 use esker::format::record::{self, Header};
 use esker::format::segment_header::{DATA_START, SegmentHeader};
 use esker::inspect::{EntryInfo, EntryState, Inspector, Piece, Verdict};
-use esker::{Millis, RecordKind, SegmentId, Sequence};
+use esker::{Config, DiskCache, Millis, RecordKind, SegmentId, Sequence};
 
 #[global_allocator]
 static ALLOCATOR: heap::Counting = heap::Counting;
@@ -31,6 +32,7 @@ const MOST_BYTES: i64 = 64 << 20;
 
 /// A segment that is laid down record by record.
 struct Forger {
+    id: SegmentId,
     file: Vec<u8>,
     rows: Vec<Row>,
     at: u64,
@@ -38,16 +40,15 @@ struct Forger {
 
 impl Forger {
     fn new() -> Self {
-        let header = SegmentHeader {
-            id: SegmentId(1),
-            segment_len_bytes: SEGMENT_LEN_BYTES,
-            created: NOW,
-            stream: 0,
-            directory_id: 7,
-        };
+        Self::of(SegmentId(1))
+    }
+
+    fn of(id: SegmentId) -> Self {
+        let header =
+            SegmentHeader { id, segment_len_bytes: SEGMENT_LEN_BYTES, created: NOW, stream: 0, directory_id: 7 };
         let mut file = vec![0; SEGMENT_LEN_BYTES as usize];
         file[..64].copy_from_slice(&header.encode());
-        Self { file, rows: Vec::new(), at: DATA_START }
+        Self { id, file, rows: Vec::new(), at: DATA_START }
     }
 
     /// A record whose row says that it has the key `claimed`.
@@ -63,7 +64,7 @@ impl Forger {
             expires: None,
             value_crc: 0,
         };
-        let bytes = record::encode(&header, key, b"", value, SegmentId(1), self.at);
+        let bytes = record::encode(&header, key, b"", value, self.id, self.at);
         self.file[self.at as usize..self.at as usize + bytes.len()].copy_from_slice(&bytes);
         let class = LengthClass::for_bytes(bytes.len() as u64).unwrap();
         let offset_units = (self.at / 16) as u32;
@@ -81,23 +82,34 @@ impl Forger {
         self.add(RecordKind::Head, key.as_bytes(), key.as_bytes(), &head.encode());
     }
 
-    fn inspector(mut self) -> Inspector {
-        let (rows_at, bytes) = footer::encode(&self.rows, SegmentId(1), SEGMENT_LEN_BYTES, self.at, NOW);
+    fn inspector(self) -> Inspector {
+        Inspector::new(Arc::new(disk([self])), DIR, NOW)
+    }
+
+    fn sealed(mut self) -> Vec<u8> {
+        let (rows_at, bytes) = footer::encode(&self.rows, self.id, SEGMENT_LEN_BYTES, self.at, NOW);
         assert!(self.at <= rows_at);
         self.file[rows_at as usize..].copy_from_slice(&bytes);
-        let manifest = Manifest {
-            directory_id: 7,
-            segment_len_bytes: SEGMENT_LEN_BYTES,
-            seed: SEED,
-            created: NOW,
-            cleared: Sequence(0),
-            index_shards: 1,
-        };
-        let sim = Sim::new(1);
-        sim.write_file(Path::new(DIR).join("MANIFEST"), manifest.encode()).unwrap();
-        sim.write_file(Path::new(DIR).join("seg-0000.esk"), self.file).unwrap();
-        Inspector::new(Arc::new(sim), DIR, NOW)
+        self.file
     }
+}
+
+/// A directory of these segments.
+fn disk(segments: impl IntoIterator<Item = Forger>) -> Sim {
+    let manifest = Manifest {
+        directory_id: 7,
+        segment_len_bytes: SEGMENT_LEN_BYTES,
+        seed: SEED,
+        created: NOW,
+        cleared: Sequence(0),
+        index_shards: 1,
+    };
+    let sim = Sim::new(1);
+    sim.write_file(Path::new(DIR).join("MANIFEST"), manifest.encode()).unwrap();
+    for (slot, segment) in segments.into_iter().enumerate() {
+        sim.write_file(Path::new(DIR).join(format!("seg-{slot:04x}.esk")), segment.sealed()).unwrap();
+    }
+    sim
 }
 
 /// How a read of a key ends: how many bytes it gives, and what is wrong behind them.
@@ -167,6 +179,27 @@ async fn chunks_that_are_not_what_their_head_says() {
     }
     let report = inspector.verify(&mut |_| {}).await.unwrap();
     assert!(report.damage.iter().any(|damage| damage.what.contains("another length")), "{report:#?}");
+}
+
+/// A chunk and its copy: that of the later segment counts, as in a cache.
+async fn twins_of_a_chunk(is_later_first: bool) {
+    let (mut older, mut later) = (Forger::of(SegmentId(1)), Forger::of(SegmentId(2)));
+    older.chunk(1, 0, b"old");
+    later.chunk(1, 0, b"new");
+    later.head("key", 1, 3, 3);
+    let sim = disk(if is_later_first { [later, older] } else { [older, later] });
+    let inspector = Inspector::new(Arc::new(sim.clone()), DIR, NOW);
+    let finding = inspector.get(b"key").await.unwrap();
+    let piece = inspector.value(&finding).next().await.unwrap();
+    assert_eq!(piece, Some(Piece::Bytes("new".into())));
+    let summary = inspector.summary().await.unwrap();
+    let config = Config { capacity_bytes: 64 << 20, segment_len_bytes: Some(SEGMENT_LEN_BYTES), ..Config::default() };
+    let builder = DiskCache::builder(DIR).config(config).backend_with(Arc::new(sim));
+    let cache = builder.clock(Arc::new(ManualClock::new(NOW))).open().await.unwrap();
+    let stats = cache.stats();
+    assert_eq!((summary.entries, summary.objects, summary.chunks_dead), (1, 1, cache.recovery_report().dropped_chunks));
+    assert_eq!((summary.entries, summary.live_bytes), (stats.entries, stats.live_bytes));
+    assert_eq!(cache.get("key").await.unwrap().unwrap().value(), "new");
 }
 
 /// Looking for each chunk of each head would take hours.
@@ -256,6 +289,8 @@ async fn nothing_that_is_claimed_is_believed() {
     let started = std::time::Instant::now();
     heads_that_claim_more_than_there_is().await;
     chunks_that_are_not_what_their_head_says().await;
+    twins_of_a_chunk(false).await;
+    twins_of_a_chunk(true).await;
     heads_that_all_claim_the_same_object().await;
     heads_that_stay_and_claim_what_is_not_there().await;
     versions_without_end().await;

@@ -71,7 +71,7 @@ pub struct Finding {
     /// The metadata; empty unless served.
     #[serde(skip)]
     pub metadata: Bytes,
-    /// The value; empty unless served, and that of an object too: [`Inspector::value`] reads either.
+    /// The value if it is served and stands in one record, else empty: [`Inspector::value`] reads that of an object too.
     #[serde(skip)]
     pub value: Bytes,
     #[serde(skip)]
