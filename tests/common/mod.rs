@@ -14,12 +14,13 @@ pub use values::{Dice, key, read_value, value};
 
 pub const SEGMENT_LEN_BYTES: u64 = 64 << 10;
 
-/// A cache of so many segments of 64 KiB, which flushes soon.
+/// A cache of so many segments of 64 KiB, which flushes soon and streams in chunks of 4 KiB.
 pub fn small(segments: u64) -> Config {
     Config {
         capacity_bytes: segments * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES,
         segment_len_bytes: Some(SEGMENT_LEN_BYTES),
         flush_interval_ms: 20,
+        chunk_len_bytes: 4 << 10,
         ..Config::default()
     }
 }

@@ -20,6 +20,7 @@ pub mod rows;
 pub mod scoreboard;
 pub mod script;
 pub mod steered;
+pub mod streamed;
 pub mod usage;
 pub mod watched;
 pub mod writer;

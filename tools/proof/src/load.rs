@@ -8,6 +8,7 @@ use esker::{DiskCache, Durability, SetOptions, SetOutcome};
 
 use crate::common::{Dice, key, read_value, value};
 use crate::ledger::{Answer, Ending, Ledger};
+use crate::streamed;
 
 /// Keys that one writer has to itself.
 pub const KEYS_A_WRITER: u32 = 8;
@@ -76,7 +77,7 @@ impl Load {
         };
         let version = open(&self.ledger).begin_set(n);
         let options = SetOptions::new().durability(durability);
-        let outcome = self.cache.set_with(key(n), value(n, version, len as usize), options).await;
+        let outcome = streamed::put(&self.cache, &key(n), version, value(n, version, len as usize), options).await;
         let moment = (self.moment)();
         let ending = match outcome {
             Ok(SetOutcome::Stored { durability: Durability::Synced }) => Ending::Durable(moment),
@@ -114,8 +115,7 @@ impl Load {
 /// # Errors
 /// `get` fails.
 pub async fn look(cache: &DiskCache, n: u32) -> Result<Answer, String> {
-    let hit = cache.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
-    Ok(hit.map(|hit| read_value(hit.value())))
+    Ok(streamed::take(cache, n, &key(n)).await?.map(|(value, _)| read_value(&value)))
 }
 
 /// Judges every key. Returns the answers.

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{Config, DiskCache, Error, Millis};
+use esker::{Config, DiskCache, Millis};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
 use crate::crew::Broken;
+use crate::streamed;
 
 mod birth;
 mod death;
@@ -268,38 +268,13 @@ impl Lives {
     }
 }
 
-/// The version that a cache has of a key, if it has any: keys with an odd number are got in one piece, the others piece by
-/// piece.
+/// The version that a cache has of a key, if it has any.
 pub(crate) async fn read(cache: &DiskCache, n: u32) -> Result<Option<u32>, String> {
-    let found = if n % 2 == 1 {
-        let hit = cache.get(key(n)).await.map_err(|e| format!("get: {e}"))?;
-        hit.map(|hit| (hit.value().to_vec(), hit.metadata().clone()))
-    } else {
-        stream(cache, n).await?
-    };
+    let found = streamed::take(cache, n, &key(n)).await?;
     found
         .map(|(value, metadata)| match read_value(&value) {
             Some((k, version)) if k == n && metadata[..] == version.to_le_bytes() => Ok(version),
             other => Err(format!("key {n}: the bytes of {other:?}, metadata {metadata:?}")),
         })
         .transpose()
-}
-
-/// Value and metadata, if all of it is there.
-async fn stream(cache: &DiskCache, n: u32) -> Result<Option<(Vec<u8>, Bytes)>, String> {
-    let reader = cache.reader(key(n)).await.map_err(|e| format!("reader: {e}"))?;
-    let Some(mut reader) = reader else { return Ok(None) };
-    let mut value = Vec::new();
-    loop {
-        match reader.next_bytes().await {
-            Ok(Some(bytes)) => value.extend_from_slice(&bytes),
-            Ok(None) if reader.len_bytes() == Some(value.len() as u64) => {
-                return Ok(Some((value, reader.metadata().clone())));
-            }
-            Ok(None) => return Err(format!("key {n}: a clean end after {} bytes of {reader:?}", value.len())),
-            // What a get would call a miss.
-            Err(Error::Evicted | Error::Damaged | Error::WriteFailed | Error::Io { .. }) => return Ok(None),
-            Err(other) => return Err(format!("key {n}: {other}")),
-        }
-    }
 }

@@ -8,6 +8,7 @@ use esker::{DiskCache, Durability, SetOptions, SetOutcome};
 use super::model::{Fate, Level};
 use super::{Keeps, Lives};
 use crate::common::{key, value};
+use crate::streamed::stream;
 
 const SHORT_TTL_MS: u64 = 5_000;
 
@@ -46,9 +47,6 @@ impl Way {
     }
 }
 
-/// Pieces are neither the chunks' length nor a divisor of it.
-const PIECE_BYTES: usize = 1_500;
-
 impl Write {
     pub(super) async fn run(&self, cache: &DiskCache) -> esker::Result<SetOutcome> {
         let bytes = Bytes::from(value(self.key, self.version, self.len));
@@ -60,22 +58,14 @@ impl Write {
                 let renewed = cache.set_metadata(key(self.key), metadata, Durability::Buffered).await?;
                 Ok(renewed.filter(|outcome| !outcome.is_stored()).unwrap_or(set))
             }
-            Way::Streamed => self.stream(cache, bytes).await,
+            Way::Streamed => stream(cache, &key(self.key), bytes, self.options()).await,
             Way::StreamedAgain => {
                 let mut writer = cache.writer(key(self.key), self.options()).await?;
                 writer.write_bytes(bytes.slice(..bytes.len() / 2)).await?;
                 drop(writer);
-                self.stream(cache, bytes).await
+                stream(cache, &key(self.key), bytes, self.options()).await
             }
         }
-    }
-
-    async fn stream(&self, cache: &DiskCache, bytes: Bytes) -> esker::Result<SetOutcome> {
-        let mut writer = cache.writer(key(self.key), self.options()).await?;
-        for piece in bytes.chunks(PIECE_BYTES) {
-            writer.write_bytes(bytes.slice_ref(piece)).await?;
-        }
-        writer.finish().await
     }
 
     fn options(&self) -> SetOptions {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::{READY, Voice, errand};
 use crate::common::{Dice, key, read_value, value};
+use crate::streamed;
 use script::{Deed, Script, TASKS};
 
 /// The hidden subcommand.
@@ -54,6 +55,7 @@ impl Errand {
             backend,
             capacity_bytes: segments * segment_len_bytes + esker::config::DIRECTORY_OVERHEAD_BYTES,
             segment_len_bytes: Some(segment_len_bytes),
+            chunk_len_bytes: 4 << 10,
             ..Config::default()
         }
     }
@@ -110,8 +112,8 @@ async fn write(cache: DiskCache, errand: Arc<Errand>, voice: Arc<Voice>, task: u
             Deed::Set { len } => {
                 let is_waited_for = script.is_told(n) && !errand.tells_early;
                 let durability = if is_waited_for { Durability::Written } else { Durability::Buffered };
-                let set = cache.set_with(key(k), value(k, n as u32, len), SetOptions::new().durability(durability));
-                let outcome = set.await?;
+                let options = SetOptions::new().durability(durability);
+                let outcome = streamed::put(&cache, &key(k), n as u32, value(k, n as u32, len), options).await?;
                 ensure!(outcome.is_stored(), "key {k}: set {n} was refused: {outcome:?}");
                 known.insert(k, Some(n));
                 written += cost(len);
@@ -136,9 +138,9 @@ async fn write(cache: DiskCache, errand: Arc<Errand>, voice: Arc<Voice>, task: u
     Ok(())
 }
 
-/// What a record of a value takes, at most: a flush pads it to a block.
+/// What a value takes, at most: a flush pads it to a block, and a chunk of 4 KiB has a frame of 52 bytes.
 pub fn cost(len: usize) -> u64 {
-    len as u64 + 4096 + 128
+    (len + len / 64) as u64 + 4096 + 256
 }
 
 /// In the living process: a get shows what was written last, or nothing.
@@ -156,9 +158,9 @@ async fn check(cache: &DiskCache, k: u32, known: Option<Option<u64>>, is_roomy: 
 /// # Errors
 /// The bytes were never stored under this key, or the get failed.
 pub async fn version(cache: &DiskCache, k: u32) -> Result<Option<u32>, String> {
-    let hit = cache.get(key(k)).await.map_err(|e| format!("key {k}: get: {e}"))?;
-    let Some(hit) = hit else { return Ok(None) };
-    match read_value(hit.value()) {
+    let found = streamed::take(cache, k, &key(k)).await.map_err(|e| format!("key {k}: {e}"))?;
+    let Some((bytes, _)) = found else { return Ok(None) };
+    match read_value(&bytes) {
         Some((of, version)) if of == k => Ok(Some(version)),
         other => Err(format!("key {k}: bytes that were never stored under it: {other:?}")),
     }

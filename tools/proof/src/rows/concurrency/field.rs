@@ -10,6 +10,7 @@ use esker::{BackendKind, Config, DiskCache, Durability, Millis, SetOptions};
 
 use super::history::{Did, Event, History};
 use crate::common::{Dice, key, read_value, value};
+use crate::streamed;
 
 /// Tasks at work.
 pub const TASKS: u64 = 16;
@@ -98,6 +99,7 @@ pub fn config(backend: BackendKind, memory_bytes: u64) -> Config {
         capacity_bytes: 24 * segment_len_bytes + esker::config::DIRECTORY_OVERHEAD_BYTES,
         segment_len_bytes: Some(segment_len_bytes),
         memory_bytes,
+        chunk_len_bytes: 4 << 10,
         ..Config::default()
     }
 }
@@ -263,9 +265,9 @@ impl Worker {
 
     async fn get(&mut self, k: u32) -> Result<Did, String> {
         let clock = self.shared.clock.now().0;
-        let hit = self.cache.get(key(k)).await.map_err(|e| format!("get {k}: {e}"))?;
-        let Some(hit) = hit else { return Ok(Did::Missed) };
-        let version = match read_value(hit.value()) {
+        let found = streamed::take(&self.cache, k, &key(k)).await.map_err(|e| format!("get {k}: {e}"))?;
+        let Some((bytes, _)) = found else { return Ok(Did::Missed) };
+        let version = match read_value(&bytes) {
             Some((of, version)) if of == k => version,
             other => return Err(format!("key {k}: bytes that were never stored under it: {other:?}")),
         };
@@ -304,7 +306,8 @@ impl Worker {
             _ => {}
         }
         let value = value(k, version, self.dice.below(len) as usize);
-        let stored = self.cache.set_with(key(k), value, options).await.map_err(|e| format!("set {k}: {e}"))?;
+        let stored = streamed::put(&self.cache, &key(k), version, value, options).await;
+        let stored = stored.map_err(|e| format!("set {k}: {e}"))?;
         if !stored.is_stored() {
             return Ok(Did::Refused);
         }
