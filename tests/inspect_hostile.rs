@@ -112,6 +112,13 @@ fn disk(segments: impl IntoIterator<Item = Forger>) -> Sim {
     sim
 }
 
+/// A cache on this disk.
+async fn open(sim: Sim) -> DiskCache {
+    let config = Config { capacity_bytes: 64 << 20, segment_len_bytes: Some(SEGMENT_LEN_BYTES), ..Config::default() };
+    let builder = DiskCache::builder(DIR).config(config).backend_with(Arc::new(sim));
+    builder.clock(Arc::new(ManualClock::new(NOW))).open().await.unwrap()
+}
+
 /// How a read of a key ends: how many bytes it gives, and what is wrong behind them.
 async fn read(inspector: &Inspector, key: &str) -> (usize, Option<String>) {
     let finding = inspector.get(key.as_bytes()).await.unwrap();
@@ -168,7 +175,8 @@ async fn chunks_that_are_not_what_their_head_says() {
     for (key, object, len) in [("right", 1, 300), ("short", 2, 200), ("long", 3, 200), ("other", 4, 100)] {
         forger.head(key, object, len, 100);
     }
-    let inspector = forger.inspector();
+    let sim = disk([forger]);
+    let inspector = Inspector::new(Arc::new(sim.clone()), DIR, NOW);
     assert_eq!(inspector.summary().await.unwrap().objects, 4);
     assert_eq!(read(&inspector, "right").await, (300, None));
     for (key, len, what) in [("short", 100, "another record"), ("long", 100, "length"), ("other", 0, "another record")]
@@ -179,6 +187,19 @@ async fn chunks_that_are_not_what_their_head_says() {
     }
     let report = inspector.verify(&mut |_| {}).await.unwrap();
     assert!(report.damage.iter().any(|damage| damage.what.contains("another length")), "{report:#?}");
+    // A cache neither serves them nor waits for what does not come.
+    let cache = open(sim).await;
+    assert_eq!(cache.get("right").await.unwrap().unwrap().value().len(), 300);
+    for key in ["short", "long", "other"] {
+        let mut reader = cache.reader(key).await.unwrap().unwrap();
+        let damaged = async {
+            while reader.next_bytes().await?.is_some() {}
+            esker::Result::Ok(())
+        };
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), damaged).await.expect(key);
+        assert!(matches!(ended, Err(esker::Error::Damaged)), "{key}: {ended:?}");
+        assert!(cache.get(key).await.unwrap().is_none(), "{key}");
+    }
 }
 
 /// A chunk and its copy: that of the later segment counts, as in a cache.
@@ -193,9 +214,7 @@ async fn twins_of_a_chunk(is_later_first: bool) {
     let piece = inspector.value(&finding).next().await.unwrap();
     assert_eq!(piece, Some(Piece::Bytes("new".into())));
     let summary = inspector.summary().await.unwrap();
-    let config = Config { capacity_bytes: 64 << 20, segment_len_bytes: Some(SEGMENT_LEN_BYTES), ..Config::default() };
-    let builder = DiskCache::builder(DIR).config(config).backend_with(Arc::new(sim));
-    let cache = builder.clock(Arc::new(ManualClock::new(NOW))).open().await.unwrap();
+    let cache = open(sim).await;
     let stats = cache.stats();
     assert_eq!((summary.entries, summary.objects, summary.chunks_dead), (1, 1, cache.recovery_report().dropped_chunks));
     assert_eq!((summary.entries, summary.live_bytes), (stats.entries, stats.live_bytes));
@@ -214,7 +233,8 @@ async fn heads_that_all_claim_the_same_object() {
         forger.head(&format!("{n}"), 1, MANY + n % 2, 1);
     }
     forger.chunk(2, 0, b"x");
-    let inspector = forger.inspector();
+    let sim = disk([forger]);
+    let inspector = Inspector::new(Arc::new(sim.clone()), DIR, NOW);
     let mut entries = 0;
     inspector.entries(&mut |entry| entries += u64::from(entry.object.is_some())).await.unwrap();
     assert_eq!(entries, MANY / 2);
@@ -222,6 +242,9 @@ async fn heads_that_all_claim_the_same_object() {
     assert_eq!((summary.objects, summary.objects_not_whole), (MANY / 2, MANY / 2));
     assert_eq!((summary.chunks_live, summary.chunks_dead), (MANY, 1));
     assert!(summary.live_bytes < SEGMENT_LEN_BYTES, "no byte counts twice: {}", summary.live_bytes);
+    let cache = open(sim).await;
+    assert_eq!((cache.stats().objects, cache.recovery_report().dropped_chunks), (1, 1), "one head has them");
+    assert!(cache.stats().live_bytes < SEGMENT_LEN_BYTES, "{:?}", cache.stats());
 }
 
 /// As before, but nothing is forgotten, since each key has something older: which chunks are missing is told as long as that

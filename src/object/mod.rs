@@ -166,6 +166,12 @@ impl Object {
         self.inner.lock().chunks.get(index as usize).copied()
     }
 
+    /// Length that a chunk's value must have, in bytes.
+    pub fn chunk_bytes(&self, index: u64) -> u64 {
+        let start = index.saturating_mul(u64::from(self.chunk_len_bytes));
+        self.inner.lock().written_bytes.saturating_sub(start).min(u64::from(self.chunk_len_bytes))
+    }
+
     /// How many chunks the log has.
     pub fn chunk_count(&self) -> u64 {
         self.inner.lock().chunks.len() as u64
