@@ -21,6 +21,11 @@
 //!     let bytes: &bytes::Bytes = hit.value();                                   // also metadata(), age(), expires_at(), source()
 //! }
 //! let existed: bool = cache.delete(b"key").await?;
+//! let mut writer = cache.writer(b"large", SetOptions::new()).await?;            // AsyncWrite; also write_bytes
+//! writer.write_bytes(vec![0; 100 << 20].into()).await?;
+//! writer.finish().await?;                                                       // an entry from here on
+//! let mut reader = cache.reader(b"large").await?;                               // AsyncRead, AsyncSeek, Stream
+//! cache.get_range(b"large", 4096..8192).await?;
 //! cache.contains(b"key").await?; cache.clear().await?; cache.flush().await?; cache.sync().await?;
 //! let stats = cache.stats();                                                    // serde::Serialize
 //! let report = cache.recovery_report();                                         // serde::Serialize
@@ -77,6 +82,8 @@
 //! set     api → engine ─ log (segment → format → backend) ⇒ location ─ index      bytes first, index second
 //! get     api → engine ─ index (unknown, known expired: a miss, no disk) ─ read (segment → backend → format) ─ same key?
 //! delete  the same append with another record kind
+//! writer  chunks the same way as set, as they come ─ object; the head last ─ index
+//! reader  index ─ head ─ object (where the chunks are) ─ read, a few chunks ahead
 //! evict   policy picks from summaries → scan → does the index still point here, and is it worth it? append : forget
 //! recover footers, else scan → index in sequence order → report
 //! ```
@@ -127,4 +134,5 @@ pub use types::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/configuration.md")]
+#[doc = include_str!("../docs/streaming.md")]
 struct Pages;
