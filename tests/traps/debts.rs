@@ -204,3 +204,26 @@ async fn trap_04_a_clear_that_is_not_on_disk_is_not_relied_on() {
     assert_eq!(get(&table.open_on(&sim.reopen()).await, "k").await, None);
     assert!(matches!(cache.close().await, Err(Error::WriteFailed)), "the clear is not on disk");
 }
+
+/// P2. What a failing disk did not sync may have landed all the same, in a segment that cannot be freed: the marker that covers
+/// it is carried on as long as that is there.
+#[tokio::test(start_paused = true)]
+async fn trap_06_a_marker_for_what_was_lost_lives_as_long_as_the_segment_that_may_hold_it() {
+    let mut table = Table::new(11, 8);
+    let cache = table.open().await;
+    // The first sync is that of the file's length.
+    table.sim.set_faults(FaultPlan::default().fail_on("seg-0000", OpKind::Sync, When::From(2), DiskError::Eio));
+    let lost = cache.set_with("k", "landed, and lost", synced()).await;
+    assert!(matches!(lost, Err(Error::WriteFailed)), "{lost:?}");
+    table.sim.set_faults(no_open("seg-0000"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(cache.stats().counts.markers_written, 1, "no marker: the test proves nothing");
+    fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 40).await;
+    while cache.sync().await.is_err() {}
+    assert!(cache.stats().counts.markers_written > 1, "the marker's segment was not evicted: the test proves nothing");
+    // It dies before it can free the segment after all.
+    table.sim.clear_faults();
+    let cache = table.kill(cache).await;
+    assert!(!table.find_on_disk(b"landed, and lost").0.as_os_str().is_empty(), "it did not land");
+    assert_eq!(get(&cache, "k").await, None, "{:?}", cache.recovery_report());
+}
