@@ -217,6 +217,20 @@ fn a_panic_in_an_update_changes_nothing_and_frees_the_lock() {
 }
 
 #[test]
+fn it_says_what_it_holds_and_takes() {
+    let index = Index::new(3);
+    let own_bytes = size_of::<Index>() + size_of_val(&*index.shards);
+    assert!(index.is_empty() && index.allocated_bytes() == own_bytes as u64);
+    assert_eq!(format!("{index:?}"), "Index { shards: 3, len: 0, .. }");
+    index.update(digest(1), |_| (Change::Put(at(1), false), ()));
+    let heap_bytes: u64 = index.shards.iter().map(|shard| shard.heap_bytes.load(Ordering::Relaxed)).sum();
+    assert!(!index.is_empty() && heap_bytes > 0);
+    assert_eq!(index.allocated_bytes(), own_bytes as u64 + heap_bytes);
+    let found = (0..5).map(|n| Candidate::new(digest(n), Sequence(n), Claim::Serve, at(n as u32)));
+    assert_eq!(index.batch(found.clone(), found).records(), 5);
+}
+
+#[test]
 fn clearing_gives_all_memory_back() {
     let index = Index::new(8);
     let empty = index.allocated_bytes();

@@ -62,3 +62,30 @@ async fn trap_05_a_clear_stands_in_for_the_markers_that_find_no_room() {
     assert_eq!(cache.stats().counts.segments_evicted, 1);
     assert_dead_after_power_loss(&table).await;
 }
+
+/// P2. Only a segment of which nothing got to the device is freed without a word: a marker that did, before a later one of the
+/// same segment was lost, is needed.
+#[tokio::test(start_paused = true)]
+async fn trap_05_a_marker_that_is_durable_stays_when_one_behind_it_is_lost() {
+    let table = table(12);
+    let cache = table.open().await;
+    put(&cache, "k", "v1", synced()).await;
+    put(&cache, "other", "v1", synced()).await;
+    cache.close().await.unwrap();
+    let cache = table.open().await;
+    owe(&cache, "k").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    cache.sync().await.unwrap();
+    assert_eq!(cache.stats().counts.markers_written, 1);
+    let full = FaultPlan { capacity_bytes: Some(table.sim.used_bytes()), ..FaultPlan::default() };
+    let full = full.fail_on("seg-0000", OpKind::Read, When::Always, DiskError::Eio);
+    let full = full.fail_on("MANIFEST", OpKind::Write, When::Always, DiskError::Eio);
+    table.sim.set_faults(full.fail_on("seg-0001", OpKind::Sync, When::Nth(1), DiskError::Eio));
+    owe(&cache, "other").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(cache.sync().await.is_err());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let counts = cache.stats().counts;
+    assert!(counts.evictions_tried > 0, "this proves nothing: {counts:?}");
+    assert_dead_after_power_loss(&table).await;
+}
