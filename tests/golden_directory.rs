@@ -1,6 +1,8 @@
 //! A whole directory of format version 1, from the same separate encoder as the other golden files: it must open for
 //! ever. `golden/directory.bin` holds the files with their zeros left out (see [`unpack`]): a sealed segment of new
 //! entries, one of short-lived ones, one of moved entries that was never sealed, a free one, and another directory's.
+//! `golden/objects.bin` holds values in chunks: one that is whole, with one of its chunks moved to a segment that was never
+//! sealed; one that lacks a chunk; and a chunk of none.
 
 #![allow(clippy::disallowed_methods, reason = "the files are laid down behind the back of the library")]
 
@@ -10,10 +12,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use esker::backend::tokio_fs::TokioFs;
 use esker::clock::ManualClock;
-use esker::inspect::{Inspector, SegmentState, Verdict};
+use esker::inspect::{Inspector, Piece, SegmentState, Verdict};
 use esker::{BackendKind, DiskCache, Millis};
 
 const PACKED: &[u8] = include_bytes!("golden/directory.bin");
+const PACKED_OBJECTS: &[u8] = include_bytes!("golden/objects.bin");
 const NOW: Millis = Millis(1_700_000_000_000 + 3_600_000);
 /// 2100-01-01.
 const FAR: Millis = Millis(4_102_444_800_000);
@@ -27,8 +30,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> usize {
 
 /// A file is: the length of its name (1 byte), its name, its length (4), the number of its pieces (2), and of each piece
 /// its offset (4), its length (4) and its bytes. What is in no piece is zero.
-fn unpack(dir: &Path) {
-    let mut packed = PACKED;
+fn unpack(mut packed: &[u8], dir: &Path) {
     while !packed.is_empty() {
         let name_len = take::<1>(&mut packed);
         let (name, rest) = packed.split_at(name_len);
@@ -80,7 +82,7 @@ const NOT_SERVED: [(&str, Verdict); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_read_as_it_was_meant() {
     let dir = tempfile::tempdir().unwrap();
-    unpack(dir.path());
+    unpack(PACKED, dir.path());
     let inspector = Inspector::new(Arc::new(TokioFs), dir.path(), NOW);
     for (key, value, metadata, expires) in served() {
         let found = inspector.get(&key).await.unwrap();
@@ -108,7 +110,7 @@ async fn it_is_read_as_it_was_meant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_opens_serves_what_it_holds_and_lives_on() {
     let dir = tempfile::tempdir().unwrap();
-    unpack(dir.path());
+    unpack(PACKED, dir.path());
     let foreign = std::fs::read(dir.path().join("seg-0005.esk")).unwrap();
     for opened in 1..=2 {
         let builder = DiskCache::builder(dir.path()).capacity_bytes(1 << 20).backend(BackendKind::TokioFs);
@@ -130,5 +132,34 @@ async fn it_opens_serves_what_it_holds_and_lives_on() {
         assert!(cache.set(format!("written at open {opened}"), "v").await.unwrap().is_stored());
         cache.close().await.unwrap();
         assert_eq!(std::fs::read(dir.path().join("seg-0005.esk")).unwrap(), foreign, "it is left alone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_in_chunks_are_read_as_they_were_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack(PACKED_OBJECTS, dir.path());
+    let value: Vec<u8> = (0..2500u32).map(|i| (i * 7 % 251) as u8).collect();
+    let inspector = Inspector::new(Arc::new(TokioFs), dir.path(), NOW);
+    let finding = inspector.get(b"object").await.unwrap();
+    assert_eq!((finding.verdict, &finding.metadata[..]), (Verdict::Served, &b"meta"[..]));
+    let (mut read, mut pieces) = (Vec::new(), inspector.value(&finding));
+    while let Some(piece) = pieces.next().await.unwrap() {
+        let Piece::Bytes(bytes) = piece else { panic!("{piece:?}") };
+        read.extend_from_slice(&bytes);
+    }
+    assert_eq!(read, value);
+    assert_eq!(inspector.get(b"half").await.unwrap().verdict, Verdict::NotWhole);
+    for opened in 1..=2 {
+        let builder = DiskCache::builder(dir.path()).capacity_bytes(1 << 20).backend(BackendKind::TokioFs);
+        let cache = builder.clock(Arc::new(ManualClock::new(NOW))).open().await.unwrap();
+        let report = cache.recovery_report();
+        assert_eq!((report.objects_kept, report.dropped_objects, report.dropped_chunks), (1, 1, 2), "{report:?}");
+        let hit = cache.get("object").await.unwrap().unwrap();
+        assert_eq!((&hit.value()[..], &hit.metadata()[..]), (&value[..], &b"meta"[..]), "open {opened}");
+        let part = cache.get_range("object", 990..2010).await.unwrap().unwrap();
+        assert_eq!(&part.value()[..], &value[990..2010]);
+        assert!(cache.get("half").await.unwrap().is_none());
+        cache.close().await.unwrap();
     }
 }
