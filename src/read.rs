@@ -78,7 +78,7 @@ pub enum Failure {
 /// See [`Failure`].
 pub async fn fetch(segments: &SegmentSet, location: Location) -> Result<Fetched, Failure> {
     let Some(segment) = segments.get(location.slot) else { return Err(Failure::Gone) };
-    let offset = u64::from(location.offset_units) * UNIT_BYTES;
+    let offset = location.offset();
     let len = class_bytes(location.class) as usize;
     let (bytes, from_buffer) = fetch_bytes(&segment, offset, len).await?;
     decode(bytes, &segment, offset, from_buffer).map_err(|defect| Failure::Damaged(segment, defect))
@@ -101,13 +101,13 @@ pub async fn fetch_chunks(
     let run = object.run(index, most, GAP_UNITS, |at| at.offset_units + (class_bytes(at.class) / UNIT_BYTES) as u32);
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Err(Failure::Gone) };
     let Some(segment) = segments.get(first.slot) else { return Err(Failure::Gone) };
-    let start = u64::from(first.offset_units) * UNIT_BYTES;
-    let end = u64::from(last.offset_units) * UNIT_BYTES + class_bytes(last.class);
+    let start = first.offset();
+    let end = last.offset() + class_bytes(last.class);
     let (bytes, _) = fetch_bytes(&segment, start, (end - start) as usize).await?;
     let bytes = Bytes::from(bytes);
     let mut values = Vec::with_capacity(run.len());
     for (n, at) in run.iter().enumerate() {
-        let offset = u64::from(at.offset_units) * UNIT_BYTES;
+        let offset = at.offset();
         let from = (offset - start) as usize;
         let own = bytes.slice(from..from + class_bytes(at.class) as usize);
         let key = ChunkKey { object: object.id, index: index + n as u64 };

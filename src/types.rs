@@ -55,6 +55,13 @@ pub struct Location {
     pub class: u16,
 }
 
+impl Location {
+    /// Offset in the segment, in bytes.
+    pub fn offset(self) -> u64 {
+        u64::from(self.offset_units) * UNIT_BYTES
+    }
+}
+
 /// A point in time: milliseconds since 1970 (UTC). 48 bits on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 pub struct Millis(pub u64);

@@ -145,7 +145,7 @@ impl Engine {
                     return missed(&self.counters.misses_io);
                 }
                 Err(Failure::Damaged(segment, defect)) => {
-                    let offset = u64::from(location.offset_units) * crate::types::UNIT_BYTES;
+                    let offset = location.offset();
                     tracing::warn!(path = %segment.path.display(), offset, %defect, "dropped a damaged record");
                     self.counters.entries_damaged.add_one();
                     self.bury(digest, location, segment.id).await?;

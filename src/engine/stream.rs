@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::object::{About, End, Object, Piece};
 use crate::read::{self, Failure};
 use crate::sync::task::{self, JoinHandle};
-use crate::types::UNIT_BYTES;
+use crate::types::Location;
 
 /// How often a chunk is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
@@ -273,7 +273,7 @@ impl Engine {
                     return Err(Error::io("read", segment.path.clone())(source));
                 }
                 Failure::Damaged(segment, defect) => {
-                    let offset = seen.map_or(0, |at| u64::from(at.offset_units) * UNIT_BYTES);
+                    let offset = seen.map_or(0, Location::offset);
                     tracing::warn!(path = %segment.path.display(), offset, %defect, "dropped an entry with a damaged part");
                     self.drop_damaged(object).await?;
                     return Err(Error::Damaged);

@@ -11,7 +11,7 @@ use crate::format::footer::Row;
 use crate::format::length::class_bytes;
 use crate::format::object::{ChunkKey, ObjectHead};
 use crate::object::Object;
-use crate::read;
+use crate::read::{self, Failure};
 use crate::stats::RecoveryReport;
 use crate::sync::Mutex;
 use crate::sync::task::JoinSet;
@@ -74,8 +74,9 @@ pub(super) async fn adopt_all(r: &Recovery, parts: Vec<Parts>, report: &mut Reco
         }
         match tasks.join_next().await {
             None => break,
-            Some(Ok(Adopted { objects, chunks, broken, bytes_read })) => {
+            Some(Ok(Adopted { objects, chunks, broken, damaged, bytes_read })) => {
                 report.objects_kept += objects;
+                report.dropped_damaged += damaged;
                 report.dropped_objects += broken;
                 report.bytes_read += bytes_read;
                 adopted += chunks;
@@ -93,6 +94,8 @@ struct Adopted {
     chunks: u64,
     /// Heads without all their chunks.
     broken: u64,
+    /// Of these, heads that are damaged.
+    damaged: u64,
     bytes_read: u64,
 }
 
@@ -100,9 +103,17 @@ async fn adopt(r: Recovery, heads: Vec<(Digest, Location)>, chunks: Arc<Chunks>)
     let mut adopted = Adopted::default();
     for (digest, at) in heads {
         adopted.bytes_read += class_bytes(at.class);
-        // Damage is found again, and counted, by whoever gets the entry.
-        let Ok(record) = read::fetch(&r.segments, at).await else { continue };
-        let head = (record.header.kind == RecordKind::Head).then(|| ObjectHead::decode(record.value())).flatten();
+        let head = match read::fetch(&r.segments, at).await {
+            Ok(record) if record.header.kind == RecordKind::Head => ObjectHead::decode(record.value()),
+            Ok(_) => None,
+            Err(Failure::Damaged(segment, defect)) => {
+                tracing::warn!(path = %segment.path.display(), offset = at.offset(), %defect, "a head is damaged");
+                adopted.damaged += 1;
+                None
+            }
+            // The disk may answer whoever gets the entry.
+            Err(Failure::Gone | Failure::Io(..)) => continue,
+        };
         let Some(object) = head.and_then(|head| assemble(&r, &head, &chunks)) else {
             adopted.broken += 1;
             if r.index.lookup(digest).is_some_and(|found| !found.older) && r.index.remove_if(digest, at).is_some() {

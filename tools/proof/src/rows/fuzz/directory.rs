@@ -24,7 +24,7 @@ const CAPACITY_BYTES: u64 = 1 << 20;
 
 /// The target.
 pub fn body(data: &[u8]) {
-    let mut directory = Forged::new(golden::files());
+    let mut directory = Forged::new(golden::files(data));
     let mut input = Input(data);
     while !input.is_empty() {
         directory.strike(&mut input);
@@ -113,7 +113,8 @@ async fn look(directory: &Forged, disk: Arc<dyn Backend>) -> Looked {
     let inspector = reports::inspector(&disk, NOW);
     let summary = reports::summary(&inspector).await.ok();
     let report = reports::verify(&inspector).await.ok();
-    let mut keys: Vec<Vec<u8>> = golden::KEYS.iter().map(|key| key.as_bytes().to_vec()).collect();
+    let mut keys: Vec<Vec<u8>> =
+        golden::KEYS.iter().chain(&golden::OBJECT_KEYS).map(|key| key.as_bytes().to_vec()).collect();
     for (name, bytes) in &directory.files {
         let Ok(header) = SegmentHeader::decode(bytes) else { continue };
         let puts = truth::records(bytes, header.id).filter(|(_, record)| record.header.kind == RecordKind::Put);

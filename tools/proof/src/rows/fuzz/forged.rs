@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use esker::format::file_name::segment_name;
 use esker::format::footer::TRAILER_BYTES;
 use esker::format::manifest::MANIFEST_BYTES;
-use esker::format::record::{self, Header};
+use esker::format::object::{ChunkKey, ObjectHead};
+use esker::format::record::{self, Header, Record};
 use esker::format::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use esker::{Millis, RecordKind, SegmentId, Sequence};
 
@@ -60,7 +61,7 @@ impl Forged {
     pub fn strike(&mut self, input: &mut Input<'_>) {
         let op = input.byte();
         let place = self.places[input.index(self.places.len())];
-        match op & 0x7f {
+        match op & 0x3f {
             0 => self.patch(place, input),
             1..=3 => self.set_field(place, input),
             4 => self.copy(place, input),
@@ -178,18 +179,30 @@ impl Forged {
         (0..self.files.len()).any(|file| self.files[file].0.starts_with("seg-") && !seen.insert(self.id(file)))
     }
 
-    /// Whether a put of these stands anywhere, with right checksums.
+    /// Whether a put of these stands anywhere, with right checksums; or a head, and all chunks that it needs for this value.
     pub fn holds(&self, key: &[u8], value: &[u8], metadata: &[u8]) -> bool {
-        self.files.iter().any(|(_, bytes)| {
+        let heads = self.records(RecordKind::Head).filter(|head| (head.key, head.metadata) == (key, metadata));
+        self.records(RecordKind::Put).any(|put| (put.key, put.value, put.metadata) == (key, value, metadata))
+            || heads.filter_map(|head| ObjectHead::decode(head.value)).any(|head| self.has_chunks(&head, value))
+    }
+
+    fn has_chunks(&self, head: &ObjectHead, value: &[u8]) -> bool {
+        let stands = |key: &[u8], part: &[u8]| {
+            self.records(RecordKind::Chunk).any(|chunk| (chunk.key, chunk.value) == (key, part))
+        };
+        let mut parts = (0..).zip(value.chunks(head.chunk_len_bytes as usize));
+        head.total_len_bytes == value.len() as u64
+            && parts.all(|(index, part)| stands(&ChunkKey { object: head.object, index }.encode(), part))
+    }
+
+    /// Every record of a kind that stands anywhere, with right checksums.
+    fn records(&self, kind: RecordKind) -> impl Iterator<Item = Record<'_>> {
+        self.files.iter().flat_map(move |(_, bytes)| {
             // What the header says, or the trailer: where the file ends, or where a segment ends.
             let ends = [bytes.len(), golden::SEGMENT_LEN_BYTES].map(|end| end.saturating_sub(TRAILER_BYTES - 8));
             let ids = [16, ends[0], ends[1]].map(|at| forge::number::<8>(bytes, at));
-            ids.into_iter().any(|id| {
-                truth::records(bytes, SegmentId(id)).any(|(_, record)| {
-                    (record.key, record.value, record.metadata) == (key, value, metadata)
-                        && record.header.kind == RecordKind::Put
-                })
-            })
+            let records = ids.into_iter().flat_map(move |id| truth::records(bytes, SegmentId(id)));
+            records.map(|(_, record)| record).filter(move |record| record.header.kind == kind)
         })
     }
 }
