@@ -8,7 +8,7 @@ use esker::format::footer::TRAILER_BYTES;
 use esker::format::manifest::MANIFEST_BYTES;
 use esker::format::object::{ChunkKey, ObjectHead};
 use esker::format::record::{self, Header, Record};
-use esker::format::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use esker::format::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader, TWIN_AT};
 use esker::{Millis, RecordKind, SegmentId, Sequence};
 
 use super::input::Input;
@@ -198,9 +198,9 @@ impl Forged {
     /// Every record of a kind that stands anywhere, with right checksums.
     fn records(&self, kind: RecordKind) -> impl Iterator<Item = Record<'_>> {
         self.files.iter().flat_map(move |(_, bytes)| {
-            // What the header says, or the trailer: where the file ends, or where a segment ends.
+            // What the header says, its twin, or the trailer: where the file ends, or where a segment ends.
             let ends = [bytes.len(), golden::SEGMENT_LEN_BYTES].map(|end| end.saturating_sub(TRAILER_BYTES - 8));
-            let ids = [16, ends[0], ends[1]].map(|at| forge::number::<8>(bytes, at));
+            let ids = [16, TWIN_AT as usize + 16, ends[0], ends[1]].map(|at| forge::number::<8>(bytes, at));
             let records = ids.into_iter().flat_map(move |id| truth::records(bytes, SegmentId(id)));
             records.map(|(_, record)| record).filter(move |record| record.header.kind == kind)
         })
