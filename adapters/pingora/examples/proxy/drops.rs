@@ -86,8 +86,10 @@ pub async fn watch_counts(drops: Arc<Drops>, storage: &'static EskerStorage) {
             let (expired, dead) =
                 (cache.segments_expired - was.segments_expired, cache.segments_dead - was.segments_dead);
             let kept = cache.entries_reinserted - was.entries_reinserted;
-            let why = format!("{expired} all expired, {dead} all dead, {} oldest", segments - expired - dead);
-            drops.add("evicted", format!("{segments} segments ({why}): {entries} entries dropped, {kept} kept"));
+            let whys = [(expired, "all expired"), (dead, "all dead"), (segments - expired - dead, "the oldest")];
+            let whys = whys.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}"));
+            let whys = whys.collect::<Vec<_>>().join(", ");
+            drops.add("evicted", format!("segments: {whys}; {entries} entries dropped, {kept} kept"));
         }
         let tell = |kind, n: u64, what: &str| {
             if n > 0 {

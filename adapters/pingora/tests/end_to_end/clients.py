@@ -21,7 +21,7 @@ def ask(connection, chance):
     name = chance.choice(list(files))
     whole = files[name]
     # Also under names that were never asked for: fills are under way at every kill.
-    query = f"?{chance.randint(0, 50)}"
+    query = f"?{chance.randint(0, 12)}"
     headers, wanted, status = {"Host": "127.0.0.1"}, whole, 200
     if chance.random() < 0.3:
         first = chance.randrange(len(whole))

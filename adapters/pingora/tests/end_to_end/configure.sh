@@ -26,7 +26,6 @@ nginx_http() { # name
     cat <<CONF
     access_log off;
     sendfile on;
-    tcp_nopush on;
     keepalive_requests 1000000000;
     client_body_temp_path $work/$1-body;
     proxy_temp_path $work/$1-proxy;
