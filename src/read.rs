@@ -111,7 +111,7 @@ pub async fn fetch_chunks(
         let from = (offset - start) as usize;
         let own = bytes.slice(from..from + class_bytes(at.class) as usize);
         let key = ChunkKey { object: object.id, index: index + n as u64 };
-        match chunk_value(&own, &segment, offset, key) {
+        match chunk_value(&own, &segment, offset, key, object.chunk_bytes(key.index)) {
             Ok(value) => values.push(own.slice(value)),
             Err(defect) if n == 0 => return Err(Failure::Damaged(segment, defect)),
             Err(_) => break,
@@ -120,12 +120,20 @@ pub async fn fetch_chunks(
     Ok(values)
 }
 
-/// Where the value of a chunk is in its record.
-fn chunk_value(bytes: &[u8], segment: &Segment, offset: u64, expected: ChunkKey) -> Result<Range<usize>, Defect> {
+/// Where the value of a chunk is in its record, if it is this chunk, of this length.
+fn chunk_value(
+    bytes: &[u8],
+    segment: &Segment,
+    offset: u64,
+    expected: ChunkKey,
+    len_bytes: u64,
+) -> Result<Range<usize>, Defect> {
     let header = record::decode(bytes, segment.id, offset)?.header;
     let (key, _, value) = record::parts(&header);
-    let is_it = header.kind == RecordKind::Chunk && ChunkKey::decode(&bytes[key]) == Some(expected);
-    if is_it { Ok(value) } else { Err(Defect::Kind) }
+    if header.kind != RecordKind::Chunk || ChunkKey::decode(&bytes[key]) != Some(expected) {
+        return Err(Defect::Kind);
+    }
+    if value.len() as u64 == len_bytes { Ok(value) } else { Err(Defect::Bounds) }
 }
 
 /// Reads a place of a segment: from memory or the page cache on this thread, else through the backend. Whether some of it

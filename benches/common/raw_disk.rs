@@ -79,6 +79,21 @@ impl RawFiles {
         Ok((answered, began.elapsed()))
     }
 
+    /// All data, one read of `len` bytes behind the other, through a bare ring. How many bytes, and how long it took.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn stream(&self, len: u64, depth: usize) -> io::Result<(u64, Duration)> {
+        let whole = |end: &u64| end / len;
+        let places: Vec<Place> = self
+            .ends
+            .iter()
+            .enumerate()
+            .flat_map(|(file, end)| (0..whole(end)).map(move |n| (file, n * len)))
+            .collect();
+        Ok((places.len() as u64 * len, raw_ring::run(Verb::Read, &self.files, &places, len as usize, depth)?))
+    }
+
     /// Random reads through a bare ring.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ impl Writing {
 
     /// Whether nothing more is taken, since the value was refused.
     pub fn is_refused(&self) -> bool {
-        self.refused.lock().is_some()
+        self.refused.lock().is_some() || self.object.end().is_some()
     }
 
     /// Reads it while it is written.
@@ -148,7 +148,7 @@ impl Writing {
                 return Ok(self.engine.refuse(self.digest, reason));
             }
         };
-        self.object.complete();
+        self.object.progress.notify_waiters();
         self.engine.objects.close(&self.object, &self.about.key);
         self.engine.counters.sets.add_one();
         let around = self.about.key.len() + self.about.metadata.len();
@@ -192,7 +192,8 @@ impl Writing {
 
     async fn append_whole(&self) -> Result<std::result::Result<Ticket, RefuseReason>> {
         let value = self.object.next_chunk();
-        self.append(&self.entry(&self.about.key, &self.about.metadata, &value)).await
+        let entry = self.entry(&self.about.key, &self.about.metadata, &value);
+        self.append(&Entry { object: Some(&self.object), ..entry }).await
     }
 
     async fn append_head(&self) -> Result<std::result::Result<Ticket, RefuseReason>> {

@@ -28,18 +28,11 @@ struct Group {
     hits: u8,
 }
 
-/// What a segment holds that is served.
-struct Holding {
-    groups: Vec<Group>,
-    /// There is something besides, which newer records replaced.
-    is_covered: bool,
-}
-
 impl Evictor {
     /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
     /// for what was written, or for what replaced these records.
     pub(super) async fn empty(&self, victim: &Segment, rows: &[Row], is_behind: bool) -> Result<bool> {
-        let Holding { groups, is_covered } = self.holding(victim, rows, self.log.clock.now());
+        let groups = self.holding(victim, rows, self.log.clock.now());
         let resident = |(n, group): (usize, &Group)| Resident { row: n, len_bytes: group.len_bytes, hits: group.hits };
         let residents = groups.iter().enumerate().map(resident).collect();
         // A marker for each row must fit besides: what cannot be covered cannot be freed.
@@ -53,37 +46,38 @@ impl Evictor {
             }
         }
         self.end_objects(victim);
+        let mut is_covered = false;
         for row in rows {
-            match row.kind {
+            is_covered |= match row.kind {
+                // Asked only now that it is forgotten: until then a newer one may come.
                 RecordKind::Put | RecordKind::Head => {
-                    self.drop_entry(victim, row, locate(victim, row), is_behind).await?;
+                    !self.drop_entry(victim, row, locate(victim, row), is_behind).await?
                 }
                 RecordKind::Delete | RecordKind::Marker => {
                     self.carry_marker(victim, row, locate(victim, row)).await?;
+                    true
                 }
-                RecordKind::Chunk | RecordKind::Pad => {}
-            }
+                RecordKind::Chunk | RecordKind::Pad => true,
+            };
         }
         Ok(is_covered || self.log.is_dirty(Stream::Reinserted))
     }
 
-    fn holding(&self, victim: &Segment, rows: &[Row], now: Millis) -> Holding {
+    /// What a segment holds that is served.
+    fn holding(&self, victim: &Segment, rows: &[Row], now: Millis) -> Vec<Group> {
         let mut owners: HashMap<Location, Arc<Object>> = HashMap::new();
         for object in self.log.objects.in_slot(victim.slot) {
             let own = object.chunks().into_iter().filter(|at| at.slot == victim.slot);
             owners.extend(own.map(|at| (at, object.clone())));
         }
         let mut of_object: HashMap<Sequence, usize> = HashMap::new();
-        let mut holding = Holding { groups: Vec::new(), is_covered: false };
+        let mut groups: Vec<Group> = Vec::new();
         for (i, row) in rows.iter().enumerate() {
             let at = locate(victim, row);
             let (object, hits) = match row.kind {
                 RecordKind::Chunk => match owners.get(&at) {
                     Some(object) => (Some(object.clone()), self.hits_of(object)),
-                    None => {
-                        holding.is_covered = true;
-                        continue;
-                    }
+                    None => continue,
                 },
                 _ => match self.log.index.lookup(row.digest) {
                     Some(found) if found.location == at => {
@@ -92,14 +86,10 @@ impl Evictor {
                         let is_whole = row.kind != RecordKind::Head || object.is_some();
                         (object, if is_whole { found.hits } else { 0 })
                     }
-                    _ => {
-                        holding.is_covered = true;
-                        continue;
-                    }
+                    _ => continue,
                 },
             };
             let hits = if row.is_expired(now) { 0 } else { hits };
-            let groups = &mut holding.groups;
             let n = match &object {
                 Some(object) => *of_object.entry(object.id).or_insert(groups.len()),
                 None => groups.len(),
@@ -110,7 +100,7 @@ impl Evictor {
             groups[n].rows.push(i);
             groups[n].len_bytes += row.len_bytes();
         }
-        holding
+        groups
     }
 
     fn hits_of(&self, object: &Object) -> u8 {
@@ -150,17 +140,19 @@ impl Evictor {
         Ok(())
     }
 
-    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<()> {
+    /// Forgets a record, and leaves a marker if one is needed. Whether the index still pointed at it: else there is a newer
+    /// one.
+    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<bool> {
         // A head without its chunks was counted when they went.
         let is_entry = row.kind == RecordKind::Put || self.log.objects.at(at).is_some();
-        let Some(found) = self.log.forget(row.digest, at) else { return Ok(()) };
+        let Some(found) = self.log.forget(row.digest, at) else { return Ok(false) };
         if is_entry {
             self.log.counters.entries_evicted.add_one();
         }
         if (found.older || is_behind) && self.may_be_covered(victim.id, row, victim.horizon()) {
             self.leave_marker(row, victim.horizon()).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {

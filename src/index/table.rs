@@ -141,36 +141,91 @@ mod tests {
         Slot::new(hash, Location { slot: 0, offset_units: (hash & 0xffff) as u32, class: 0 }, false)
     }
 
-    /// A spread of hashes without repeats: an odd multiplier permutes the bits.
+    /// Hashes as even as those of real keys, and no more: where they lie too evenly, no table ever fills up with remains.
     fn hash(n: u32) -> u64 {
-        u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) & ((1 << HASH_BITS) - 1)
+        let mut z = u64::from(n).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) & ((1 << HASH_BITS) - 1)
     }
 
-    #[test]
-    fn steady_replacement_does_not_grow_a_table() {
-        for share in [55, 70, 85, 92] {
-            let mut table = Table::default();
-            let filled = 14_336 * share / 100;
-            (0..filled).for_each(|n| table.insert_new(slot(hash(n))));
-            let before = table.heap_bytes();
-            for n in filled..filled * 20 {
-                assert!(table.remove_if(hash(n - filled), |_| true).is_some());
-                table.insert_new(slot(hash(n)));
-                assert_eq!(table.heap_bytes(), before, "{share} % in use, after {n}");
-            }
-            assert!((filled * 19..filled * 20).all(|n| table.find(hash(n)) == Some(&slot(hash(n)))));
+    /// Slots that 2,048 buckets can hold.
+    const LIMIT: u32 = 1_792;
+
+    /// A table of so many slots.
+    fn filled(slots: u32) -> Table {
+        let mut table = Table::default();
+        (0..slots).for_each(|n| table.insert_new(slot(hash(n))));
+        table
+    }
+
+    /// Replaces the oldest slot, so many times; by then there are `filled` slots.
+    fn replace(table: &mut Table, filled: u32, times: u32, mut look: impl FnMut(&Table)) {
+        for n in filled..filled + times {
+            assert!(table.remove_if(hash(n - filled), |_| true).is_some());
+            table.insert_new(slot(hash(n)));
+            look(table);
         }
     }
 
     #[test]
+    fn steady_replacement_does_not_grow_a_table() {
+        // The last is the most at which a slot's remains are swept rather than more room made.
+        for slots in [LIMIT * 55 / 100, LIMIT * 70 / 100, LIMIT * 85 / 100, LIMIT * 15 / 16 + 1] {
+            let mut table = filled(slots);
+            let before = table.heap_bytes();
+            replace(&mut table, slots, slots * 60, |table| assert_eq!(table.heap_bytes(), before, "{slots} slots"));
+            assert!((slots * 60..slots * 61).all(|n| table.find(hash(n)) == Some(&slot(hash(n)))));
+        }
+    }
+
+    /// It would be swept again and again otherwise.
+    #[test]
+    fn a_table_that_is_nearly_full_grows() {
+        let slots = LIMIT * 15 / 16 + 3;
+        let mut table = filled(slots);
+        let before = table.heap_bytes();
+        replace(&mut table, slots, slots * 60, |_| {});
+        assert!(table.heap_bytes() > before);
+    }
+
+    #[test]
     fn memory_follows_removals_down_to_nothing() {
-        let mut table = Table::default();
-        (0..100_000).for_each(|n| table.insert_new(slot(hash(n))));
+        let mut table = filled(100_000);
         for n in 0..100_000 {
             assert!(table.remove_if(hash(n), |_| true).is_some());
             let left = 99_999 - n as usize;
             assert!(table.heap_bytes() <= left * 37 + 256, "{} bytes for {left}", table.heap_bytes());
         }
         assert_eq!((table.len(), table.heap_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_table_shrinks_when_less_than_three_eighths_are_in_use_and_a_small_one_when_it_is_empty() {
+        for (slots, shrinks_at) in [(LIMIT, LIMIT * 3 / 8 - 1), (14, 0)] {
+            let mut table = filled(slots);
+            let before = table.heap_bytes();
+            for n in 0..slots {
+                assert!(table.remove_if(hash(n), |_| true).is_some());
+                let left = slots - 1 - n;
+                assert_eq!(table.heap_bytes() < before, left <= shrinks_at, "{left} of {slots} left");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_loses_much_at_once_keeps_room_for_an_eighth_more() {
+        let mut table = filled(LIMIT);
+        // Nearly all that a quarter of the buckets could hold.
+        let (before, kept) = (table.heap_bytes(), LIMIT / 4 - 8);
+        let mut seen = 0;
+        table.retain(&mut |_| {
+            seen += 1;
+            seen <= kept
+        });
+        let after = table.heap_bytes();
+        assert!((table.len() as u32, after < before) == (kept, true), "{} slots, {after} bytes", table.len());
+        (LIMIT..LIMIT + kept / 8).for_each(|n| table.insert_new(slot(hash(n))));
+        assert_eq!(table.heap_bytes(), after);
     }
 }

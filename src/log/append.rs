@@ -34,7 +34,7 @@ pub struct Entry<'a> {
     pub created: Millis,
     /// When it expires.
     pub expires: Option<Millis>,
-    /// What a chunk or a head belongs to.
+    /// What a chunk or a head belongs to, or a value that was written piece by piece and is short.
     pub object: Option<&'a Arc<Object>>,
 }
 
@@ -253,9 +253,10 @@ impl Log {
                 (Change::Keep, None)
             }
             (Order::Newest, RecordKind::Put | RecordKind::Head) => {
-                let is_whole = match entry.object {
-                    Some(object) => self.objects.finish(object, entry.digest, at, object.written_bytes()),
-                    None => true,
+                let is_whole = match (entry.object, entry.kind) {
+                    (None, _) => true,
+                    (Some(object), RecordKind::Head) => self.objects.finish(object, entry.digest, at),
+                    (Some(object), _) => object.complete(),
                 };
                 if !is_whole {
                     return (Change::Keep, None);

@@ -35,13 +35,8 @@ pub enum End {
 enum Stage {
     /// Its writer is not done.
     Writing,
-    /// It is all there.
-    Whole {
-        /// Length of the value in bytes.
-        len_bytes: u64,
-        /// Where its head is; none if it has no chunks but what is in memory.
-        head: Option<(Digest, Location)>,
-    },
+    /// It is all there. Where its head is; none if nothing serves it any more, or it is a record of its own.
+    Whole { head: Option<(Digest, Location)> },
     /// It ended.
     Over(End),
 }
@@ -69,6 +64,8 @@ struct Inner {
     rest_bytes: usize,
     /// All that was written.
     written_bytes: u64,
+    /// Whether that is all of the value. It stays known when the object has ended.
+    is_complete: bool,
 }
 
 /// What an object has at a position.
@@ -94,25 +91,24 @@ pub enum Piece {
 impl Object {
     /// An object that a writer begins.
     pub fn begin(id: Sequence, chunk_len_bytes: u32) -> Self {
-        Self::new(id, chunk_len_bytes, Stage::Writing, Vec::new())
+        Self::new(id, chunk_len_bytes, Stage::Writing, Vec::new(), 0)
     }
 
     /// An object that was found whole.
     pub fn found(id: Sequence, chunk_len_bytes: u32, len_bytes: u64, chunks: Vec<Location>) -> Self {
-        Self::new(id, chunk_len_bytes, Stage::Whole { len_bytes, head: None }, chunks)
+        Self::new(id, chunk_len_bytes, Stage::Whole { head: None }, chunks, len_bytes)
     }
 
-    fn new(id: Sequence, chunk_len_bytes: u32, stage: Stage, chunks: Vec<Location>) -> Self {
-        let inner = Inner { stage, chunks, rest: Vec::new(), rest_bytes: 0, written_bytes: 0 };
+    fn new(id: Sequence, chunk_len_bytes: u32, stage: Stage, chunks: Vec<Location>, written_bytes: u64) -> Self {
+        let is_complete = stage != Stage::Writing;
+        let inner = Inner { stage, chunks, rest: Vec::new(), rest_bytes: 0, written_bytes, is_complete };
         Self { id, chunk_len_bytes, inner: Mutex::new(inner), progress: Notify::new(), readers: AtomicUsize::new(0) }
     }
 
     /// Length of the value in bytes, once it is known.
     pub fn len_bytes(&self) -> Option<u64> {
-        match self.inner.lock().stage {
-            Stage::Whole { len_bytes, .. } => Some(len_bytes),
-            _ => None,
-        }
+        let inner = self.inner.lock();
+        inner.is_complete.then_some(inner.written_bytes)
     }
 
     /// Why it ended, if it did.
@@ -131,9 +127,7 @@ impl Object {
         }
         let chunk_len = u64::from(self.chunk_len_bytes);
         let index = at / chunk_len;
-        if let Stage::Whole { len_bytes, .. } = inner.stage
-            && at >= len_bytes
-        {
+        if inner.is_complete && at >= inner.written_bytes {
             return Piece::Nothing;
         }
         if index < inner.chunks.len() as u64 {
@@ -172,6 +166,12 @@ impl Object {
         self.inner.lock().chunks.get(index as usize).copied()
     }
 
+    /// Length that a chunk's value must have, in bytes.
+    pub fn chunk_bytes(&self, index: u64) -> u64 {
+        let start = index.saturating_mul(u64::from(self.chunk_len_bytes));
+        self.inner.lock().written_bytes.saturating_sub(start).min(u64::from(self.chunk_len_bytes))
+    }
+
     /// How many chunks the log has.
     pub fn chunk_count(&self) -> u64 {
         self.inner.lock().chunks.len() as u64
@@ -185,7 +185,7 @@ impl Object {
     /// Where its head is, and the digest of its key; none while it is written, and when nothing serves it any more.
     pub fn head(&self) -> Option<(Digest, Location)> {
         match self.inner.lock().stage {
-            Stage::Whole { head, .. } => head,
+            Stage::Whole { head } => head,
             _ => None,
         }
     }

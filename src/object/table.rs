@@ -78,13 +78,13 @@ impl Objects {
     }
 
     /// The object's head stands here: it is an entry now. Whether it is: it may have ended.
-    pub fn finish(&self, object: &Arc<Object>, digest: Digest, head: Location, len_bytes: u64) -> bool {
+    pub fn finish(&self, object: &Arc<Object>, digest: Digest, head: Location) -> bool {
         let mut tables = self.tables.lock();
         let mut inner = object.inner.lock();
         if inner.stage != Stage::Writing {
             return false;
         }
-        inner.stage = Stage::Whole { len_bytes, head: Some((digest, head)) };
+        (inner.stage, inner.is_complete) = (Stage::Whole { head: Some((digest, head)) }, true);
         drop(inner);
         tables.by_head.insert(head, object.clone());
         self.whole.store(tables.by_head.len(), Ordering::SeqCst);
@@ -95,7 +95,7 @@ impl Objects {
     pub fn adopt(&self, object: Arc<Object>, digest: Digest, head: Location) {
         let mut tables = self.tables.lock();
         let mut inner = object.inner.lock();
-        if let Stage::Whole { head: own, .. } = &mut inner.stage {
+        if let Stage::Whole { head: own } = &mut inner.stage {
             *own = Some((digest, head));
         }
         for at in &inner.chunks {
@@ -110,7 +110,7 @@ impl Objects {
     pub fn move_head(&self, from: Location, to: Location) {
         let mut tables = self.tables.lock();
         let Some(object) = tables.by_head.remove(&from) else { return };
-        if let Stage::Whole { head: Some((_, head)), .. } = &mut object.inner.lock().stage {
+        if let Stage::Whole { head: Some((_, head)) } = &mut object.inner.lock().stage {
             *head = to;
         }
         tables.by_head.insert(to, object);
@@ -142,7 +142,7 @@ impl Objects {
         let mut tables = self.tables.lock();
         let Some(object) = tables.by_head.get(&head).cloned() else { return Vec::new() };
         let chunks = self.remove(&mut tables, &object);
-        if let Stage::Whole { head, .. } = &mut object.inner.lock().stage {
+        if let Stage::Whole { head } = &mut object.inner.lock().stage {
             *head = None;
         }
         chunks
@@ -178,7 +178,7 @@ impl Objects {
 
     fn remove(&self, tables: &mut Tables, object: &Object) -> Vec<Location> {
         let inner = object.inner.lock();
-        if let Stage::Whole { head: Some((_, head)), .. } = inner.stage {
+        if let Stage::Whole { head: Some((_, head)) } = inner.stage {
             tables.by_head.remove(&head);
             self.whole.store(tables.by_head.len(), Ordering::SeqCst);
         }

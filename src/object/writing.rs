@@ -19,12 +19,15 @@ pub struct About {
 }
 
 impl Object {
-    /// Adds what was written, and shows it to the readers.
+    /// Adds what was written, and shows it to the readers; nothing, if it has ended.
     pub fn add(&self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
         let mut inner = self.inner.lock();
+        if inner.stage != Stage::Writing {
+            return;
+        }
         inner.rest_bytes += bytes.len();
         inner.written_bytes += bytes.len() as u64;
         inner.rest.push(bytes);
@@ -56,14 +59,14 @@ impl Object {
         chunk.freeze()
     }
 
-    /// The value is complete, and all of it in memory: it is an entry of one record, or about to be.
-    pub fn complete(&self) {
+    /// The value is complete, and all of it in memory: it is an entry of one record now. Whether it is: it may have ended.
+    pub fn complete(&self) -> bool {
         let mut inner = self.inner.lock();
-        if inner.stage == Stage::Writing {
-            inner.stage = Stage::Whole { len_bytes: inner.rest_bytes as u64, head: None };
+        let is_whole = inner.stage == Stage::Writing && inner.chunks.is_empty();
+        if is_whole {
+            (inner.stage, inner.is_complete) = (Stage::Whole { head: None }, true);
         }
-        drop(inner);
-        self.progress.notify_waiters();
+        is_whole
     }
 }
 

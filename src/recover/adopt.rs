@@ -1,6 +1,6 @@
 //! Large values: which heads have all their chunks. Heads are read, chunks are not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use crate::format::object::{ChunkKey, ObjectHead};
 use crate::object::Object;
 use crate::read;
 use crate::stats::RecoveryReport;
+use crate::sync::Mutex;
 use crate::sync::task::JoinSet;
-use crate::types::{Digest, Location, RecordKind, SegmentId};
+use crate::types::{Digest, Location, RecordKind, SegmentId, Sequence};
 
 /// Heads that are read one after the other; as many reads are in flight as there are such groups, up to a bound.
 const HEADS_A_TASK: usize = 64;
@@ -37,13 +38,17 @@ impl Parts {
     }
 }
 
-/// Where the newest copy of each chunk is, by the digest of its key.
-type Chunks = HashMap<Digest, (SegmentId, Location)>;
+/// Where the newest copy of each chunk is, by the digest of its key; and which objects have a head.
+#[derive(Default)]
+struct Chunks {
+    places: HashMap<Digest, (SegmentId, Location)>,
+    claimed: Mutex<HashSet<Sequence>>,
+}
 
 /// Makes objects of the heads that are served and have all their chunks. A head that lacks one leaves the index, unless there is
 /// something older: then it stays there as long as it is on disk, and a get finds that it is not whole.
 pub(super) async fn adopt_all(r: &Recovery, parts: Vec<Parts>, report: &mut RecoveryReport) -> Result<()> {
-    let mut chunks = Chunks::new();
+    let mut chunks = Chunks::default();
     let mut heads = Vec::new();
     for one in parts {
         let is_served =
@@ -51,13 +56,13 @@ pub(super) async fn adopt_all(r: &Recovery, parts: Vec<Parts>, report: &mut Reco
         heads.extend(one.heads.into_iter().filter(is_served));
         for (digest, segment, at) in one.chunks {
             // Of a chunk and its moved copy the later segment's counts, as of any record.
-            let newest = chunks.entry(digest).or_insert((segment, at));
+            let newest = chunks.places.entry(digest).or_insert((segment, at));
             if segment > newest.0 {
                 *newest = (segment, at);
             }
         }
     }
-    let (all, mut adopted) = (chunks.len() as u64, 0);
+    let (all, mut adopted) = (chunks.places.len() as u64, 0);
     let chunks = Arc::new(chunks);
     let mut heads = heads.chunks(HEADS_A_TASK);
     let mut tasks = JoinSet::new();
@@ -115,13 +120,14 @@ async fn adopt(r: Recovery, heads: Vec<(Digest, Location)>, chunks: Arc<Chunks>)
 
 /// The object of a head, if all its chunks are there.
 fn assemble(r: &Recovery, head: &ObjectHead, chunks: &Chunks) -> Option<Object> {
-    // More than there are: nothing to look for.
-    if head.chunk_count as usize > chunks.len() {
+    // More than there are: nothing to look for. And no two heads have the same chunks, but for a forger, who would have them
+    // counted, and their places held in memory, once for each.
+    if head.chunk_count as usize > chunks.places.len() || !chunks.claimed.lock().insert(head.object) {
         return None;
     }
     let place = |index: u32| {
         let key = ChunkKey { object: head.object, index: u64::from(index) };
-        chunks.get(&digest(&r.manifest.seed, &key.encode())).map(|(_, at)| *at)
+        chunks.places.get(&digest(&r.manifest.seed, &key.encode())).map(|(_, at)| *at)
     };
     let places: Option<Vec<Location>> = (0..head.chunk_count).map(place).collect();
     Some(Object::found(head.object, head.chunk_len_bytes, head.total_len_bytes, places?))

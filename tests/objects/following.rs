@@ -111,3 +111,16 @@ async fn a_clear_ends_what_is_being_written() {
     assert!(cache.get("key").await.unwrap().is_none() && cache.get("whole").await.unwrap().is_none());
     assert_eq!((cache.stats().live_bytes, cache.stats().objects), (0, 0));
 }
+
+/// What came before the clear was forgotten, what came after it is not the value.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_in_the_middle_of_a_short_value_leaves_no_half_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = small(dir.path()).open().await.unwrap();
+    let mut writer = cache.writer("key", SetOptions::new()).await.unwrap();
+    writer.write_bytes(value(1, 1000)).await.unwrap();
+    cache.clear().await.unwrap();
+    writer.write_bytes(value(2, 1000)).await.unwrap();
+    assert_eq!(writer.finish().await.unwrap(), esker::SetOutcome::Refused { reason: esker::RefuseReason::Evicted });
+    assert!(cache.get("key").await.unwrap().is_none());
+}

@@ -31,12 +31,23 @@ async fn until_the_marker_is_durable(cache: &DiskCache) {
 async fn trap_04_an_update_that_is_too_large_takes_the_old_value_along() {
     let mut table = Table::new(1, 8);
     let cache = with_old_value(&table).await;
-    // A little less than a segment: header and footer need room too.
-    for len in [58 << 10, 64 << 10] {
-        assert_eq!(cache.set("k", vec![0; len]).await.unwrap(), refused(RefuseReason::TooLarge), "{len}");
-    }
+    let capacity = table.config.capacity_bytes as usize;
+    assert_eq!(cache.set("k", vec![0; capacity + 1]).await.unwrap(), refused(RefuseReason::TooLarge));
     assert_eq!(get(&cache, "k").await, None);
     until_the_marker_is_durable(&cache).await;
+    table.assert_dead_for_ever(cache, "k", "witness").await;
+}
+
+/// P2, P3. The cache holds as much, but not beside what it must keep free: the beginning is evicted before the end comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_04_an_update_that_pushes_itself_out_takes_the_old_value_along() {
+    let mut table = Table::new(1, 8);
+    let cache = with_old_value(&table).await;
+    let most = table.config.capacity_bytes as usize - (20 << 10);
+    assert_eq!(cache.set("k", vec![0; most]).await.unwrap(), refused(RefuseReason::Evicted));
+    assert_eq!(get(&cache, "k").await, None);
+    assert_eq!((cache.stats().objects, cache.stats().counts.refused_evicted), (0, 1));
+    put(&cache, "witness", "there", synced()).await;
     table.assert_dead_for_ever(cache, "k", "witness").await;
 }
 
@@ -46,7 +57,8 @@ async fn trap_04_a_close_right_after_a_refused_update_leaves_the_old_value_dead(
     for round in 0..20 {
         let table = Table::new(100 + round, 8);
         let cache = with_old_value(&table).await;
-        assert_eq!(cache.set("k", vec![0; 64 << 10]).await.unwrap(), refused(RefuseReason::TooLarge));
+        let capacity = table.config.capacity_bytes as usize;
+        assert_eq!(cache.set("k", vec![0; capacity + 1]).await.unwrap(), refused(RefuseReason::TooLarge));
         cache.close().await.unwrap();
         assert_eq!(get(&table.open().await, "k").await, None, "round {round}");
     }

@@ -1,18 +1,24 @@
 //! One key: its value, or why it is not served.
 
-use std::io;
-
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::fold::{Fate, Fold, Newest};
-use super::{Inspector, SegmentState};
-use crate::backend::exact;
-use crate::error::{Error, Result};
+use super::fold::{Fate, Fold};
+use super::object::{Files, bytes_to_read};
+use super::value::ChunkAt;
+use super::{Inspector, ObjectInfo};
+use crate::error::Result;
 use crate::format::digest::digest;
-use crate::format::length::class_bytes;
+use crate::format::file_name::segment_name;
+use crate::format::manifest::Manifest;
+use crate::format::object::ObjectHead;
 use crate::format::record::{self, Defect};
-use crate::types::{RecordKind, SegmentId, UNIT_BYTES};
+use crate::types::{RecordKind, SegmentId};
+
+/// How often the directory is read before it is believed that chunks are missing.
+const ATTEMPTS: usize = 2;
+/// What is wrong with a head that describes nothing.
+pub const NO_OBJECT: &str = "its value is no object's";
 
 /// Whether a key is served, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -37,8 +43,8 @@ pub enum Verdict {
     Doubtful,
     /// The newest record is another key's with the same digest.
     Collision,
-    /// It is the head of a value in chunks, which is not put together here.
-    Chunked,
+    /// It is a large value of which chunks are not on disk: see [`Finding::object`].
+    NotWhole,
     /// A segment changed while it was read, and the key was nowhere else. Ask again.
     Changing,
 }
@@ -60,16 +66,30 @@ pub struct Finding {
     pub expires: Option<u64>,
     /// What is wrong with it.
     pub defect: Option<String>,
+    /// The object, if the newest record is a head, and what is on disk of it.
+    pub object: Option<ObjectInfo>,
     /// The metadata; empty unless served.
     #[serde(skip)]
     pub metadata: Bytes,
-    /// The value; empty unless served.
+    /// The value if it is served and stands in one record, else empty: [`Inspector::value`] reads that of an object too.
     #[serde(skip)]
     pub value: Bytes,
+    #[serde(skip)]
+    pub(super) head: Option<ObjectHead>,
+    #[serde(skip)]
+    pub(super) places: Vec<ChunkAt>,
 }
 
 impl Finding {
-    fn of(verdict: Verdict) -> Self {
+    /// Length of the value in bytes; 0 unless served.
+    pub fn len_bytes(&self) -> u64 {
+        match (&self.object, self.verdict) {
+            (Some(object), Verdict::Served) => object.len_bytes,
+            _ => self.value.len() as u64,
+        }
+    }
+
+    pub(super) fn of(verdict: Verdict) -> Self {
         Self {
             verdict,
             file: None,
@@ -78,33 +98,45 @@ impl Finding {
             created: None,
             expires: None,
             defect: None,
+            object: None,
             metadata: Bytes::new(),
             value: Bytes::new(),
+            head: None,
+            places: Vec::new(),
         }
     }
 }
 
 impl Inspector {
-    /// What the cache would answer for `key`, and why. Reads every footer.
+    /// What the cache would answer for `key`, and why. Reads every footer, and no chunk: [`Inspector::value`] does.
     ///
     /// # Errors
     /// `NotACache`, `NewerFormat`, `Io`.
     pub async fn get(&self, key: &[u8]) -> Result<Finding> {
         let manifest = self.manifest().await?;
         let digest = digest(&manifest.seed, key);
-        let mut fold = Fold::new(manifest.cleared, Some(digest));
-        let mut places = Vec::new();
-        let mut is_changing = false;
-        for slot in self.names().await?.0 {
-            if let Some(one) = self.examine(&manifest, slot).await? {
-                fold.add(&one);
-                is_changing |= one.state == SegmentState::Changing;
-                // The trailer may say it where the header is lost.
-                places.push((slot, one.name, one.segment.map_or(SegmentId(0), |(_, id)| id)));
+        let mut found = Finding::of(Verdict::Unknown);
+        for _ in 0..ATTEMPTS {
+            let (fold, is_changing) = self.fold(&manifest, Fold::of_one(manifest.cleared, digest), &mut |_| {}).await?;
+            found = self.find(&manifest, &fold, key, is_changing).await?;
+            // A chunk that eviction moved meanwhile may have been in no file when that was read.
+            if found.verdict != Verdict::NotWhole {
+                break;
             }
         }
-        let newest = fold.get(digest);
-        let Some((newest, (slot, name, id))) = newest.and_then(|n| Some((n, places.get(n.segment as usize)?))) else {
+        Ok(found)
+    }
+
+    /// What became of a key, after all segments were taken in.
+    pub(super) async fn find(
+        &self,
+        manifest: &Manifest,
+        fold: &Fold,
+        key: &[u8],
+        is_changing: bool,
+    ) -> Result<Finding> {
+        let newest = fold.get(digest(&manifest.seed, key));
+        let Some((newest, (slot, id))) = newest.and_then(|n| Some((n, fold.segment(n.at)?))) else {
             return Ok(Finding::of(match (is_changing, fold.cleared) {
                 (true, _) => Verdict::Changing,
                 (_, 0) => Verdict::Unknown,
@@ -112,23 +144,18 @@ impl Inspector {
             }));
         };
         let at = Finding {
-            file: Some(name.clone()),
-            offset: Some(u64::from(newest.offset_units) * UNIT_BYTES),
+            file: Some(segment_name(slot)),
+            offset: Some(newest.at.offset()),
             sequence: Some(newest.sequence.0),
             ..Finding::of(Verdict::Changing)
         };
-        let Some(bytes) = self.record_bytes(*slot, newest).await? else { return Ok(at) };
-        Ok(self.judge(at, fold.fate(newest, self.now), bytes, *id, key))
-    }
-
-    async fn record_bytes(&self, slot: u16, newest: &Newest) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.open_slot(slot).await? else { return Ok(None) };
-        let offset = u64::from(newest.offset_units) * UNIT_BYTES;
-        match exact::read_exact_at(&*file, offset, class_bytes(newest.class) as usize).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(Vec::new())),
-            Err(e) => Err(Error::io("read", self.dir.join(crate::format::file_name::segment_name(slot)))(e)),
+        let mut files = Files::new(self);
+        if files.get(slot).await?.is_none() {
+            return Ok(at);
         }
+        let bytes = files.read(slot, newest.at, bytes_to_read(newest.kind, newest.at)).await?;
+        let found = self.judge(at, fold.fate(newest, self.now), bytes, id, key);
+        Ok(found.with_chunks(fold, &manifest.seed))
     }
 
     fn judge(&self, at: Finding, fate: Fate, bytes: Vec<u8>, id: SegmentId, key: &[u8]) -> Finding {
@@ -142,23 +169,46 @@ impl Inspector {
         let (key_range, metadata, value) = record::parts(&header);
         let is_same = bytes.get(key_range).is_some_and(|found| found == key);
         let at = Finding { created: Some(header.created.0), expires: header.expires.map(|at| at.0), ..at.clone() };
+        let is_expired = header.expires.is_some_and(|at| at <= self.now);
         let verdict = match (header.kind, fate) {
             (_, Fate::Doubtful) => Verdict::Doubtful,
             (RecordKind::Marker, _) => Verdict::Marked,
             _ if !is_same => Verdict::Collision,
             (RecordKind::Delete, _) => Verdict::Deleted,
-            (RecordKind::Head, _) => Verdict::Chunked,
-            (RecordKind::Put, _) if header.expires.is_some_and(|at| at <= self.now) => Verdict::Expired,
-            (RecordKind::Put, _) => Verdict::Served,
+            (RecordKind::Put | RecordKind::Head, _) if is_expired => Verdict::Expired,
+            (RecordKind::Put | RecordKind::Head, _) => Verdict::Served,
             _ => Verdict::Collision,
         };
         if let Err(defect) = record::decode(&bytes, id, offset) {
             return Finding { verdict: Verdict::Damaged, defect: Some(defect.to_string()), ..at };
         }
+        let is_head = header.kind == RecordKind::Head && is_same;
+        let head = bytes.get(value.clone()).filter(|_| is_head).and_then(ObjectHead::decode);
+        if is_head && head.is_none() {
+            return Finding { verdict: Verdict::Damaged, defect: Some(NO_OBJECT.into()), ..at };
+        }
+        let at = Finding { verdict, head, ..at };
         if verdict != Verdict::Served {
-            return Finding { verdict, ..at };
+            return at;
         }
         let bytes = Bytes::from(bytes);
-        Finding { verdict, metadata: bytes.slice(metadata), value: bytes.slice(value), ..at }
+        let value = if is_head { Bytes::new() } else { bytes.slice(value) };
+        Finding { metadata: bytes.slice(metadata), value, ..at }
+    }
+}
+
+impl Finding {
+    /// Looks for the chunks of the object, if it is one. It is served only if none is missing.
+    fn with_chunks(self, fold: &Fold, seed: &[u8; 16]) -> Self {
+        let Some(head) = &self.head else { return self };
+        let (object, present) = ObjectInfo::assemble(head, fold, seed);
+        if self.verdict != Verdict::Served {
+            return Self { object: Some(object), ..self };
+        }
+        if !object.is_whole() {
+            return Self { verdict: Verdict::NotWhole, object: Some(object), metadata: Bytes::new(), ..self };
+        }
+        let places = present.iter().filter_map(|(_, at)| ChunkAt::new(fold, *at)).collect();
+        Self { object: Some(object), places, ..self }
     }
 }

@@ -5,7 +5,8 @@
 //! reported as [`SegmentState::Changing`] if that did not help. Of a directory in use the figures are of no one moment.
 //!
 //! A key is served, or not, by the rules of recovery: these functions say what [`DiskCache`](crate::DiskCache) would
-//! serve if it opened the directory now.
+//! serve if it opened the directory now. A large value, an *object*, is one thing here: its head stands for it, and it is
+//! whole if each of its chunks is on disk.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), esker::Error> {
@@ -31,19 +32,27 @@ use crate::format::file_name::parse_segment_name;
 use crate::format::manifest::Manifest;
 use crate::types::Millis;
 
+mod entries;
 mod escape;
 mod examine;
+mod explain;
 mod find;
 mod fold;
+mod object;
 mod records;
 mod report;
 mod summary;
+mod value;
 mod verify;
 
+pub use entries::{EntryInfo, EntryState};
 pub use escape::escape;
+pub use explain::{Explanation, Version};
 pub use find::{Finding, Verdict};
+pub use object::ObjectInfo;
 pub use records::{Listing, RecordInfo};
 pub use report::{SegmentState, SegmentSummary, Summary};
+pub use value::{ChunkFault, Piece, Value};
 pub use verify::{DamageInfo, Note, Progress, VerifyReport};
 
 /// Reads one cache directory.

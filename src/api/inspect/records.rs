@@ -11,6 +11,7 @@ use crate::backend::{Backend, OpenMode};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
+use crate::format::object::{ChunkKey, ObjectHead};
 use crate::format::segment_header::FREE_STREAM;
 use crate::segment::identity::Identity;
 use crate::segment::scan::{self, Scope, Seen};
@@ -37,8 +38,16 @@ pub struct RecordInfo {
     pub key_len: u32,
     /// Length of the metadata in bytes.
     pub metadata_len: u32,
-    /// Length of the value in bytes.
+    /// Length of the record's value in bytes. That of a head only describes the object.
     pub value_len: u32,
+    /// The object that it is the head or a chunk of: the sequence of its first chunk.
+    pub object_id: Option<u64>,
+    /// Of a chunk: which one, from 0.
+    pub chunk_index: Option<u64>,
+    /// Of a head: length of the whole value in bytes.
+    pub object_len: Option<u64>,
+    /// Of a head: number of chunks.
+    pub object_chunks: Option<u32>,
     /// When it was set, in unix milliseconds.
     pub created: Option<u64>,
     /// When it expires, in unix milliseconds.
@@ -159,12 +168,20 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
             key_len: 0,
             metadata_len: 0,
             value_len: 0,
+            object_id: None,
+            chunk_index: None,
+            object_len: None,
+            object_chunks: None,
             created: None,
             expires: None,
             defect: Some(damage.defect.to_string()),
         },
-        Seen::Record { offset, header, key, row, defect, .. } => {
+        Seen::Record { offset, header, key, value, row, defect } => {
             let is_pad = header.kind == RecordKind::Pad;
+            // A key is right whenever there is a record; a value is not.
+            let chunk = if header.kind == RecordKind::Chunk { ChunkKey::decode(key) } else { None };
+            let is_head = header.kind == RecordKind::Head && defect.is_none();
+            let head = if is_head { ObjectHead::decode(value) } else { None };
             RecordInfo {
                 offset,
                 kind: kind_name(header.kind),
@@ -176,6 +193,10 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
                 key_len: header.key_len,
                 metadata_len: u32::from(header.metadata_len),
                 value_len: header.value_len,
+                object_id: chunk.map(|chunk| chunk.object.0).or(head.map(|head| head.object.0)),
+                chunk_index: chunk.map(|chunk| chunk.index),
+                object_len: head.map(|head| head.total_len_bytes),
+                object_chunks: head.map(|head| head.chunk_count),
                 created: (!is_pad).then_some(header.created.0),
                 expires: header.expires.map(|at| at.0),
                 defect: defect.map(|d| d.to_string()),
@@ -196,7 +217,7 @@ pub(super) fn kind_name(kind: RecordKind) -> &'static str {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String does not fail.

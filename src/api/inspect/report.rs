@@ -64,7 +64,7 @@ pub struct SegmentSummary {
     pub dead_bytes: u64,
     /// Records, served or not, pads not counted.
     pub records: u64,
-    /// Records that are served.
+    /// Records that are served, chunks of whole objects among them.
     pub live_records: u64,
     /// Damaged places that were met. Of a sealed segment only the footer is read: `verify` reads all.
     pub damaged_records: u64,
@@ -91,7 +91,15 @@ pub struct Summary {
     pub segment_len_bytes: u64,
     /// Entries that the index would hold if the cache was opened now.
     pub entries: u64,
-    /// Bytes of their records.
+    /// Of these, large values that have all their chunks.
+    pub objects: u64,
+    /// Large values that are the newest of their keys and lack chunks: a get of one is a miss.
+    pub objects_not_whole: u64,
+    /// Chunks of whole objects.
+    pub chunks_live: u64,
+    /// Chunks of no whole object that is served. Copies of one chunk count as one.
+    pub chunks_dead: u64,
+    /// Bytes of their records, and of the chunks of whole objects.
     pub live_bytes: u64,
     /// All other bytes of segment files, those of free files included; foreign files are not counted.
     pub dead_bytes: u64,

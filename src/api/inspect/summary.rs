@@ -1,35 +1,53 @@
-//! Footers only: quick, and all that the figures need.
+//! Footers, and the heads of large values: quick, and all that the figures need.
 
 use super::examine::{Examined, header_of};
-use super::fold::Fold;
+use super::fold::{At, Fold, Newest};
+use super::object::{Judged, stays};
 use super::{Inspector, SegmentState, SegmentSummary, Summary};
 use crate::error::Result;
 use crate::format::length::class_bytes;
 use crate::format::manifest;
+use crate::types::RecordKind;
 
 impl Inspector {
-    /// What the directory holds. Memory: about 60 bytes for each key on disk.
+    /// What the directory holds. Reads footers, and the heads of large values. Memory: about 60 bytes for each key on disk,
+    /// and about 30 for each chunk.
     ///
     /// # Errors
     /// `NotACache`, `NewerFormat`, `Io`. A damaged segment is not an error.
     pub async fn summary(&self) -> Result<Summary> {
         let manifest = self.manifest().await?;
-        let mut fold = Fold::new(manifest.cleared, None);
         let mut segments = Vec::new();
-        for slot in self.names().await?.0 {
-            if let Some(one) = self.examine(&manifest, slot).await? {
-                fold.add(&one);
-                segments.push(of_segment(&one));
-            }
-        }
+        let mut look = |one: &Examined| segments.push(of_segment(one));
+        let (fold, _) = self.fold(&manifest, Fold::of_all(manifest.cleared), &mut look).await?;
         let mut entries = 0;
         for newest in fold.all().filter(|newest| fold.fate(newest, self.now).is_indexed()) {
-            entries += 1;
-            if let Some(segment) = segments.get_mut(newest.segment as usize) {
-                segment.live_records += 1;
-                segment.live_bytes += class_bytes(newest.class);
+            if newest.kind != RecordKind::Head {
+                entries += 1;
+                live(&mut segments, newest.at);
             }
         }
+        let (mut objects, mut objects_not_whole, mut chunks_live) = (0, 0, 0);
+        let mut look = |newest: &Newest, judged: Judged| {
+            if stays(&fold, newest, &judged) {
+                entries += 1;
+                live(&mut segments, newest.at);
+            }
+            match judged {
+                Judged::Whole(_, _, chunks) => {
+                    objects += 1;
+                    chunks_live += chunks.len() as u64;
+                    chunks.into_iter().for_each(|at| live(&mut segments, at));
+                }
+                Judged::NotWhole(_) => objects_not_whole += 1,
+                Judged::Damaged(_) => {
+                    if let Some(segment) = segments.get_mut(usize::from(newest.at.segment)) {
+                        segment.damaged_records += 1;
+                    }
+                }
+            }
+        };
+        self.judge_heads(&manifest, &fold, &mut look).await?;
         for segment in &mut segments {
             segment.dead_bytes = segment.len_bytes.saturating_sub(segment.live_bytes);
         }
@@ -44,6 +62,10 @@ impl Inspector {
             cleared_sequence: manifest.cleared.0,
             segment_len_bytes: manifest.segment_len_bytes,
             entries,
+            objects,
+            objects_not_whole,
+            chunks_live,
+            chunks_dead: fold.chunks() - chunks_live,
             live_bytes: total(|s| s.live_bytes, ours),
             dead_bytes: total(|s| s.dead_bytes, ours),
             free_bytes: total(|s| s.len_bytes, |state| state == SegmentState::Free),
@@ -59,6 +81,14 @@ impl Inspector {
     /// As [`Inspector::summary`].
     pub async fn segments(&self) -> Result<Vec<SegmentSummary>> {
         Ok(self.summary().await?.segments)
+    }
+}
+
+/// Counts a record as served.
+fn live(segments: &mut [SegmentSummary], at: At) {
+    if let Some(segment) = segments.get_mut(usize::from(at.segment)) {
+        segment.live_records += 1;
+        segment.live_bytes += class_bytes(at.class);
     }
 }
 

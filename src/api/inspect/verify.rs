@@ -16,6 +16,7 @@ use crate::segment::identity::{Identified, Identity};
 use crate::sync::time;
 use crate::types::SegmentId;
 
+mod object;
 mod segment;
 
 use segment::Checked;
@@ -66,6 +67,12 @@ pub struct VerifyReport {
     pub records: u64,
     /// Bytes read.
     pub bytes_read: u64,
+    /// Large values that have all their chunks, among the newest records of their keys.
+    pub objects: u64,
+    /// Those that lack chunks: no damage, since eviction takes an object's chunks one segment at a time.
+    pub objects_not_whole: u64,
+    /// Chunks of no whole object that is served: replaced, deleted, evicted or never finished.
+    pub chunks_dead: u64,
     /// Every damaged place, by file and offset.
     pub damage: Vec<DamageInfo>,
     /// What else there is to know.
@@ -93,7 +100,7 @@ struct Seen {
 
 impl Inspector {
     /// Reads every record of every segment and compares it with its checksums and its row in the footer; headers and
-    /// the manifest too. The torn end of an unsealed segment is no damage, but a note.
+    /// the manifest too. The torn end of an unsealed segment is no damage, but a note; so is a head that lacks chunks.
     ///
     /// # Errors
     /// `NotACache` if there is neither a manifest nor a segment; `NewerFormat`; `Io`.
@@ -117,6 +124,9 @@ impl Inspector {
         }
         progress(Progress { done: total, total });
         swapped(&seen, &mut report);
+        if let Some(manifest) = &manifest {
+            self.check_objects(manifest, &mut report).await?;
+        }
         report.damage.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
         report.is_clean = report.damage.is_empty();
         Ok(report)

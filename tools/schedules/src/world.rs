@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::sync::task::{self, JoinHandle};
-use esker::{Config, DiskCache, Durability, Error, Millis, SetOptions, SetOutcome};
+use esker::{Config, DiskCache, Durability, Error, Millis, RefuseReason, SetOptions, SetOutcome};
 use shuttle::rand::RngCore;
 
 use crate::early::Early;
@@ -17,6 +18,8 @@ use crate::values::{Dice, key, read_value, value};
 
 const DIR: &str = "/cache";
 const SEGMENT_LEN_BYTES: u64 = 64 << 10;
+/// Of what is written piece by piece.
+const PIECE_BYTES: usize = 3_000;
 /// An operation that takes longer has failed; timers that are due so late do not fire while anything can run.
 const IO_TIMEOUT_MS: u64 = 30_000;
 
@@ -108,6 +111,43 @@ impl World {
             Err(Error::Closed) => false,
             Err(other) => panic!("set: {other}"),
         }
+    }
+
+    /// Writes a version of a key piece by piece, after one that is given up in the middle, and notes what came of it.
+    pub async fn stream(&self, cache: &DiskCache, k: u32, version: u32, len: usize, durability: Durability) {
+        let bytes = Bytes::from(value(k, version, len));
+        let options = || SetOptions::new().durability(durability);
+        if self.below(3) == 0 {
+            let mut writer = cache.writer(key(k), options()).await.expect("writer");
+            writer.write_bytes(bytes.slice(..len / 2)).await.expect("write");
+        }
+        let begun = self.history.begin(k, Some(version));
+        let mut writer = cache.writer(key(k), options()).await.expect("writer");
+        for piece in bytes.chunks(PIECE_BYTES) {
+            writer.write_bytes(bytes.slice_ref(piece)).await.expect("write");
+        }
+        let write = match writer.finish().await {
+            Ok(SetOutcome::Stored { .. }) => Write::Stored(version),
+            Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }) => Write::Failed(version),
+            other => panic!("stream: {other:?}"),
+        };
+        self.history.end(begun, write, durability == Durability::Synced && write == Write::Stored(version));
+    }
+
+    /// Reads a key piece by piece, and its writer if there is one. What it gives is one version, from its beginning on.
+    pub async fn follow(&self, cache: &DiskCache, k: u32) {
+        let Some(mut reader) = cache.reader_attached(key(k)).await.expect("reader") else { return };
+        let mut read = Vec::new();
+        loop {
+            match reader.next_bytes().await {
+                Ok(Some(bytes)) => read.extend_from_slice(&bytes),
+                Ok(None) => break,
+                Err(Error::Evicted | Error::Aborted) => return,
+                Err(other) => panic!("key {k}: {other}"),
+            }
+        }
+        assert_eq!(reader.len_bytes(), Some(read.len() as u64), "a clean end before the end");
+        version_of(k, &read);
     }
 
     /// Sets a version of a key without waiting, and notes what came of it.

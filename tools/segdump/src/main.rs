@@ -12,9 +12,10 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use esker::backend::tokio_fs::TokioFs;
 use esker::clock::{Clock, SystemClock};
-use esker::inspect::{Inspector, Verdict, escape};
+use esker::inspect::{ChunkFault, EntryInfo, Finding, Inspector, Piece, RecordInfo, Value, Verdict, escape};
 
-use segdump::words;
+use segdump::lines::Lines;
+use segdump::{key, words};
 
 /// Looks into an Esker cache directory, and never writes.
 #[derive(Parser)]
@@ -40,8 +41,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// One line for each entry: a large value is one, however many chunks it has
+    Entries(Dir),
     /// The value of a key, or why it is not served
     Get(Get),
+    /// Every version of a key that is on disk: whether it is whole, which chunks are missing or damaged, and where
+    Explain(Explain),
     /// Reads everything, and lists each damaged place by file and offset
     Verify(Dir),
 }
@@ -67,6 +72,20 @@ struct Get {
     /// Print the value's bytes as they are, on a terminal too
     #[arg(long, conflicts_with = "json")]
     raw: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Explain {
+    /// The cache's directory
+    dir: PathBuf,
+    /// The key
+    key: String,
+    /// The key is given in hexadecimal
+    #[arg(long)]
+    hex: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -120,7 +139,9 @@ async fn run(command: Command) -> Result<ExitCode> {
             ExitCode::SUCCESS
         }
         Command::Records { segment, json } => records(&mut out, &segment, json).await?,
+        Command::Entries(args) => entries(&mut out, &args).await?,
         Command::Get(args) => get(&mut out, &args).await?,
+        Command::Explain(args) => explain(&mut out, &args).await?,
         Command::Verify(args) => verify(&mut out, &args).await?,
     };
     out.flush()?;
@@ -134,22 +155,10 @@ fn json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
 
 /// Lists as it reads: a segment may hold millions of records.
 async fn records(out: &mut (impl Write + Send), path: &Path, as_json: bool) -> Result<ExitCode> {
-    let mut written = Ok(());
-    let mut count = 0u64;
-    let mut look = |record: esker::inspect::RecordInfo| {
-        if written.is_ok() {
-            written = line(out, &record, count == 0, as_json);
-            count += 1;
-        }
-    };
+    let mut lines = Lines::new(out, "records", as_json);
+    let mut look = |record: RecordInfo| lines.add(&record, words::records_head, words::record);
     let listing = Inspector::records(&TokioFs, path, &mut look).await;
-    written?;
-    // What began as JSON ends as JSON, whatever happened.
-    if as_json && (count > 0 || listing.is_ok()) {
-        let start = if count == 0 { "{\"records\": [" } else { "" };
-        writeln!(out, "{start}\n], \"segment\": {}}}", serde_json::to_string(&listing.as_ref().ok())?)?;
-    }
-    out.flush()?;
+    lines.end("segment", &listing)?;
     let listing = listing?;
     if !as_json {
         words::listing(out, path, &listing)?;
@@ -157,45 +166,97 @@ async fn records(out: &mut (impl Write + Send), path: &Path, as_json: bool) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(out: &mut impl Write, record: &esker::inspect::RecordInfo, is_first: bool, as_json: bool) -> io::Result<()> {
-    if as_json {
-        let before = if is_first { "{\"records\": [" } else { "," };
-        return write!(out, "{before}\n  {}", serde_json::to_string(record)?);
+/// Lists as it reads, too.
+async fn entries(out: &mut (impl Write + Send), args: &Dir) -> Result<ExitCode> {
+    let mut lines = Lines::new(out, "entries", args.json);
+    let mut look = |entry: EntryInfo| lines.add(&entry, key::entries_head, key::entry);
+    let count = inspector(&args.dir).entries(&mut look).await;
+    lines.end("count", &count)?;
+    let count = count?;
+    if !args.json {
+        writeln!(out, "\n{count} entries")?;
     }
-    if is_first {
-        words::records_head(out)?;
-    }
-    words::record(out, record)
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn get(out: &mut impl Write, args: &Get) -> Result<ExitCode> {
-    let key =
-        if args.hex { unhex(&args.key).context("KEY is not hexadecimal")? } else { args.key.clone().into_bytes() };
-    let finding = inspector(&args.dir).get(&key).await?;
+    let key = key_of(&args.key, args.hex)?;
+    let inspector = inspector(&args.dir);
+    let finding = inspector.get(&key).await?;
     let is_served = finding.verdict == Verdict::Served;
+    let shape = match (args.json, args.raw || !io::stdout().is_terminal()) {
+        (true, _) => Shape::Hex,
+        (_, true) => Shape::Raw,
+        _ => Shape::Escaped,
+    };
     if args.json {
-        #[derive(serde::Serialize)]
-        struct Answer<'a> {
-            key: String,
-            #[serde(flatten)]
-            finding: &'a esker::inspect::Finding,
-            value_len: usize,
-            metadata_hex: String,
-            value_hex: String,
+        begin_json(out, &key, &finding)?;
+    }
+    let fault = write_value(out, inspector.value(&finding), shape).await?;
+    if args.json {
+        writeln!(out, "\",\n  \"fault\": {}\n}}", serde_json::to_string(&fault)?)?;
+    } else if is_served && shape == Shape::Escaped {
+        writeln!(out)?;
+    }
+    match &fault {
+        Some(fault) => complain(&key::cut_short(&key, fault)),
+        None if !is_served => complain(&words::not_served(&key, &finding)),
+        None if !args.json && io::stderr().is_terminal() => complain(&words::served(&finding)),
+        None => {}
+    }
+    Ok(if is_served && fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn key_of(text: &str, is_hex: bool) -> Result<Vec<u8>> {
+    if is_hex { unhex(text).context("KEY is not hexadecimal") } else { Ok(text.as_bytes().to_vec()) }
+}
+
+/// All that is known of it, up to the value: that may be longer than memory, and follows as it is read.
+fn begin_json(out: &mut impl Write, key: &[u8], finding: &Finding) -> Result<()> {
+    #[derive(serde::Serialize)]
+    struct Answer<'a> {
+        key: String,
+        #[serde(flatten)]
+        finding: &'a Finding,
+        value_len: u64,
+        metadata_hex: String,
+    }
+    let (value_len, metadata_hex) = (finding.len_bytes(), hex(&finding.metadata));
+    let text = serde_json::to_string_pretty(&Answer { key: escape(key), finding, value_len, metadata_hex })?;
+    write!(out, "{},\n  \"value_hex\": \"", text.trim_end_matches(['}', '\n']))?;
+    Ok(())
+}
+
+/// How the bytes of a value are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Raw,
+    Escaped,
+    Hex,
+}
+
+/// Writes a value as it is read, and says where it was cut short.
+async fn write_value(out: &mut impl Write, mut value: Value<'_>, shape: Shape) -> Result<Option<ChunkFault>> {
+    while let Some(piece) = value.next().await? {
+        match (piece, shape) {
+            (Piece::Fault(fault), _) => return Ok(Some(fault)),
+            (Piece::Bytes(bytes), Shape::Raw) => out.write_all(&bytes)?,
+            (Piece::Bytes(bytes), Shape::Escaped) => write!(out, "{}", escape(&bytes))?,
+            (Piece::Bytes(bytes), Shape::Hex) => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?,
         }
-        let (value, metadata) = (&finding.value, &finding.metadata);
-        let (value_hex, metadata_hex) = (hex(value), hex(metadata));
-        json(out, &Answer { key: escape(&key), finding: &finding, value_len: value.len(), metadata_hex, value_hex })?;
-    } else if is_served && (args.raw || !io::stdout().is_terminal()) {
-        out.write_all(&finding.value)?;
-    } else if is_served {
-        writeln!(out, "{}", escape(&finding.value))?;
     }
-    if !is_served {
-        complain(&words::not_served(&key, &finding));
-    } else if !args.json && io::stderr().is_terminal() {
-        complain(&words::served(&finding));
+    Ok(None)
+}
+
+async fn explain(out: &mut impl Write, args: &Explain) -> Result<ExitCode> {
+    let key = key_of(&args.key, args.hex)?;
+    let explanation = inspector(&args.dir).explain(&key).await?;
+    if args.json {
+        json(out, &explanation)?;
+    } else {
+        key::explanation(out, &key, &explanation)?;
     }
+    let is_served = explanation.finding.verdict == Verdict::Served;
     Ok(if is_served { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

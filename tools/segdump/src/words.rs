@@ -23,6 +23,8 @@ pub fn summary(out: &mut impl Write, dir: &Path, summary: &Summary) -> io::Resul
         ("segment length", size(summary.segment_len_bytes)),
         ("entries", grouped(summary.entries)),
         ("records", grouped(summary.records)),
+        ("objects", objects(summary.objects, summary.objects_not_whole)),
+        ("chunks", format!("{} live, {} dead", grouped(summary.chunks_live), grouped(summary.chunks_dead))),
         ("live", format!("{} ({})", size(summary.live_bytes), percent(summary.live_bytes, total))),
         ("dead", format!("{} ({})", size(summary.dead_bytes), percent(summary.dead_bytes, total))),
         ("  of it free", size(summary.free_bytes)),
@@ -59,6 +61,10 @@ pub fn summary(out: &mut impl Write, dir: &Path, summary: &Summary) -> io::Resul
     let mut aligned = heads.map(|head| (head, Align::Right));
     aligned[0].1 = Align::Left;
     table::write(out, aligned, &rows)
+}
+
+fn objects(whole: u64, not_whole: u64) -> String {
+    format!("{} whole, {} not", grouped(whole), grouped(not_whole))
 }
 
 /// A line for each segment.
@@ -111,16 +117,23 @@ pub fn records_head(out: &mut impl Write) -> io::Result<()> {
 
 /// A line for a record.
 pub fn record(out: &mut impl Write, record: &RecordInfo) -> io::Result<()> {
-    let count = |n: u32| if record.key.is_some() { grouped(u64::from(n)) } else { "-".into() };
+    let count = |n: u64| if record.key.is_some() { grouped(n) } else { "-".into() };
     let key = record.key.as_deref().map_or("-".into(), |key| shortened(key, record.key_len));
     let defect = record.defect.as_ref().map(|d| format!("<- DAMAGED: {d}")).unwrap_or_default();
+    let id = record.object_id.map_or_else(String::new, grouped);
+    // The key of a chunk is its place in its object; that of a head is the user's.
+    let key = match (record.chunk_index, record.object_chunks) {
+        (Some(index), _) => format!("chunk {} of object {id}", grouped(index)),
+        (_, Some(chunks)) => format!("{key}  (object {id}, {} chunks)", grouped(u64::from(chunks))),
+        _ => key,
+    };
     let cells = [
         grouped(record.offset),
         record.kind.to_owned(),
         record.sequence.map_or("-".into(), grouped),
         grouped(record.len_bytes),
-        count(record.metadata_len),
-        count(record.value_len),
+        count(u64::from(record.metadata_len)),
+        count(record.object_len.unwrap_or(u64::from(record.value_len))),
         time(record.created),
         time(record.expires),
         key,
@@ -174,19 +187,31 @@ pub fn not_served(key: &[u8], finding: &Finding) -> String {
         Verdict::Damaged => "its newest record is damaged, and an older one is not served instead",
         Verdict::Doubtful => "a damaged place may have held a newer record of it",
         Verdict::Collision => "a newer record of another key has the same digest",
-        Verdict::Chunked => "its value is in chunks, which segdump does not put together",
+        Verdict::NotWhole => &not_whole(finding),
         Verdict::Changing => "segments changed while they were read; ask again",
     };
+    format!("`{}` is not served: {why}{}", name(key), place(finding))
+}
+
+/// A key as a sentence has it, not escaped.
+pub(crate) fn name(key: &[u8]) -> String {
     let key = String::from_utf8_lossy(key);
     let shown: String = key.chars().take(KEY_CHARS).collect();
     let dots = if shown.len() < key.len() { "..." } else { "" };
-    format!("`{shown}{dots}` is not served: {why}{}", place(finding))
+    shown + dots
 }
 
 /// Where a value was found.
 pub fn served(finding: &Finding) -> String {
     let metadata = finding.metadata.len();
-    format!("{} bytes, {metadata} bytes of metadata{}", finding.value.len(), place(finding))
+    let chunks = finding.object.as_ref().map(|object| format!(" in {} chunks", object.chunks)).unwrap_or_default();
+    format!("{} bytes{chunks}, {metadata} bytes of metadata{}", finding.len_bytes(), place(finding))
+}
+
+fn not_whole(finding: &Finding) -> String {
+    let Some(object) = &finding.object else { return "chunks of it are not on disk".into() };
+    let (missing, chunks) = (grouped(object.missing), grouped(u64::from(object.chunks)));
+    format!("{missing} of its {chunks} chunks are not on disk ({})", object.missing_text())
 }
 
 fn place(finding: &Finding) -> String {
@@ -224,6 +249,10 @@ pub fn verify(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
     }
     let read =
         format!("{} segments, {} records, {} read", report.segments, grouped(report.records), size(report.bytes_read));
+    if report.objects + report.objects_not_whole + report.chunks_dead > 0 {
+        let (objects, dead) = (objects(report.objects, report.objects_not_whole), grouped(report.chunks_dead));
+        writeln!(out, "objects: {objects}; {dead} dead chunks")?;
+    }
     match report.damage.len() {
         0 => writeln!(out, "clean: {read}"),
         1 => writeln!(out, "DAMAGED in 1 place: {read}"),
@@ -231,7 +260,7 @@ pub fn verify(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
     }
 }
 
-fn shortened(key: &str, len_bytes: u32) -> String {
+pub(crate) fn shortened(key: &str, len_bytes: u32) -> String {
     if key.chars().count() <= KEY_CHARS {
         return key.to_owned();
     }
@@ -240,7 +269,7 @@ fn shortened(key: &str, len_bytes: u32) -> String {
 }
 
 /// A point in time, UTC, to the second; a number of milliseconds where no calendar has it.
-fn time(millis: Option<u64>) -> String {
+pub(crate) fn time(millis: Option<u64>) -> String {
     let Some(millis) = millis else { return "-".into() };
     let at = i64::try_from(millis).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map_or_else(|| format!("{millis} ms"), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
@@ -266,7 +295,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

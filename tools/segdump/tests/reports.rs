@@ -84,7 +84,10 @@ async fn nothing_is_changed() {
         &["summary", path, "--json"],
         &["segments", path],
         &["records", segment.to_str().unwrap()],
+        &["entries", path],
+        &["entries", path, "--json"],
         &["get", path, "key 1"],
+        &["explain", path, "key 1"],
         &["verify", path],
         &["verify", path, "--json"],
     ] {
@@ -133,7 +136,11 @@ async fn no_control_byte_reaches_a_terminal() {
         segdump(&["segments", path]),
         segdump(&["verify", path]),
         segdump(&["verify", path, "--json"]),
+        segdump(&["entries", path]),
+        segdump(&["entries", path, "--json"]),
         segdump(&["get", path, "\u{1b}[31m\u{202e}"]),
+        segdump(&["explain", path, "\u{1b}[31m\u{202e}"]),
+        segdump(&["explain", path, "\u{1b}[31m\u{202e}", "--json"]),
         segdump(&["summary", "/no/such/\u{1b}[31mdirectory"]),
     ];
     for segment in segments.as_array().unwrap() {
@@ -201,6 +208,9 @@ fn wrong_usage_and_what_is_no_cache_give_2() {
         &["records", "/no/such/file"],
         &["records", path],
         &["get", path, "--hex", "0g"],
+        &["explain", path, "--hex", "0g"],
+        &["entries", path],
+        &["entries", path, "--json"],
     ] {
         let out = segdump(args);
         assert_eq!(out.status.code(), Some(2), "{args:?}");

@@ -34,6 +34,8 @@ struct Check<'a> {
     len_bytes: u64,
     segment_len_bytes: u64,
     report: VerifyReport,
+    /// Which chunks stand at damaged places.
+    damaged_chunks: HashMap<u64, ChunkKey>,
 }
 
 /// Checks a file.
@@ -46,7 +48,8 @@ pub async fn check(file: &dyn DiskFile, name: &str, manifest: Option<&Manifest>)
     let own_len = header_of(&head).map_or(len_bytes, |h| h.segment_len_bytes);
     let segment_len_bytes = manifest.map_or(own_len, |m| m.segment_len_bytes);
     let report = VerifyReport::default();
-    let mut this = Check { file, name, manifest, len_bytes, segment_len_bytes, report };
+    let damaged_chunks = HashMap::new();
+    let mut this = Check { file, name, manifest, len_bytes, segment_len_bytes, report, damaged_chunks };
     let (is_sealed, strange_footer) = match head.identity {
         Identity::Blank => (this.blank().await?, None),
         Identity::Lost(defect) => {
@@ -146,7 +149,9 @@ impl Check<'_> {
         let wrong = scanned.damage.iter().filter(|d| has_row(&scanned, d.offset)).count();
         self.report.records += (scanned.rows.len() - wrong) as u64;
         for damage in scanned.damage.iter().filter(|d| footer.is_ok() || d.offset < scanned.data_end) {
-            self.damage(damage.offset, format!("record: {}", damage.defect));
+            let chunk = self.damaged_chunks.get(&damage.offset);
+            let whose = chunk.map(|chunk| format!("; chunk {} of object {}", chunk.index, chunk.object.0));
+            self.damage(damage.offset, format!("record: {}{}", damage.defect, whose.unwrap_or_default()));
         }
         match footer {
             Ok(footer) => {
@@ -173,7 +178,15 @@ impl Check<'_> {
     /// Walks the records, and looks into those of large values.
     async fn walk(&mut self, scope: Scope<'_>) -> io::Result<Scanned> {
         let mut objects = Vec::new();
-        let mut look = |seen: Seen<'_>| objects.extend(object_damage(seen));
+        let damaged_chunks = &mut self.damaged_chunks;
+        let mut look = |seen: Seen<'_>| {
+            if let Seen::Record { offset, header, key, defect: Some(_), .. } = seen
+                && header.kind == RecordKind::Chunk
+            {
+                damaged_chunks.extend(ChunkKey::decode(key).map(|chunk| (offset, chunk)));
+            }
+            objects.extend(object_damage(seen));
+        };
         let scanned = scan::walk(self.file, scope, &mut look).await?;
         self.report.bytes_read += scanned.bytes_read;
         for (offset, what) in objects.into_iter().filter(|(offset, _)| *offset < scanned.data_end) {

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use esker::backend::Backend;
-use esker::inspect::{Inspector, Listing, RecordInfo, Summary, VerifyReport};
+use esker::inspect::{Finding, Inspector, Listing, Piece, RecordInfo, Summary, Verdict, VerifyReport};
 use esker::{Error, Millis};
-use segdump::words;
+use segdump::{key, words};
 
 /// The directory, on every disk.
 pub const DIR: &str = "/cache";
@@ -50,6 +50,41 @@ pub async fn records(disk: &dyn Backend, path: &Path) -> Result<(Vec<RecordInfo>
     assert_json(&listing);
     listed.iter().for_each(assert_json);
     Ok((listed, listing))
+}
+
+/// `segdump entries`: how many.
+pub async fn entries(inspector: &Inspector) -> u64 {
+    let mut listed = Vec::new();
+    let count = inspector.entries(&mut |entry| listed.push(entry)).await.expect("the summary was made");
+    assert_eq!(count, listed.len() as u64);
+    assert_harmless(|out| {
+        key::entries_head(out)?;
+        listed.iter().try_for_each(|entry| key::entry(out, entry))
+    });
+    listed.iter().for_each(assert_json);
+    count
+}
+
+/// The value of `segdump get`; none if it is cut short.
+pub async fn value(inspector: &Inspector, finding: &Finding) -> Option<Vec<u8>> {
+    let (mut all, mut value) = (Vec::new(), inspector.value(finding));
+    while let Some(piece) = value.next().await.expect("nothing but damage") {
+        match piece {
+            Piece::Bytes(bytes) => all.extend_from_slice(&bytes),
+            Piece::Fault(_) => return None,
+        }
+    }
+    assert_eq!(all.len() as u64, finding.len_bytes());
+    Some(all)
+}
+
+/// `segdump explain`: it says what `segdump get` did, or that a chunk is damaged.
+pub async fn explain(inspector: &Inspector, key: &[u8], finding: &Finding) {
+    let explanation = inspector.explain(key).await.expect("nothing but damage");
+    let verdict = explanation.finding.verdict;
+    assert!(verdict == finding.verdict || verdict == Verdict::Damaged, "{verdict:?}, {finding:?}");
+    assert_harmless(|out| key::explanation(out, key, &explanation));
+    assert_json(&explanation);
 }
 
 /// What goes to a terminal holds lines of readable text.

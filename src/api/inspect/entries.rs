@@ -1,0 +1,156 @@
+//! What the index would hold, entry by entry: an object is one of them, its chunks are none.
+
+use serde::Serialize;
+
+use super::fold::{Fate, Fold, Newest};
+use super::object::{Files, Judge, Judged, stays};
+use super::records::hex;
+use super::{Inspector, ObjectInfo, escape};
+use crate::error::Result;
+use crate::format::file_name::segment_name;
+use crate::format::record::{self, HEADER_BYTES};
+use crate::types::{MAX_KEY_BYTES, RecordKind};
+
+/// Read of each record to begin with: most keys are shorter.
+const HEADER_AND_KEY_BYTES: usize = 256;
+
+/// What a get of an entry would meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Its value, as far as was looked: no value is read.
+    Served,
+    /// It expired, and stays until its eviction leaves a marker for what is older.
+    Expired,
+    /// Chunks of it are not on disk, and it stays until its eviction leaves a marker for what is older.
+    NotWhole,
+    /// Its record is damaged.
+    Damaged,
+}
+
+impl EntryState {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Expired => "expired",
+            Self::NotWhole => "not_whole",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+/// An entry.
+#[derive(Debug, Clone, Serialize)]
+pub struct EntryInfo {
+    /// Its key, escaped; none if it cannot be read.
+    pub key: Option<String>,
+    /// Its key in hexadecimal.
+    pub key_hex: Option<String>,
+    /// Length of the key in bytes.
+    pub key_len: u32,
+    /// Length of the metadata in bytes.
+    pub metadata_len: u32,
+    /// Length of the whole value in bytes.
+    pub value_len: u64,
+    /// What a get would meet.
+    pub state: EntryState,
+    /// Name of the file that holds its record, or its head.
+    pub file: String,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// Its sequence.
+    pub sequence: u64,
+    /// When it was set, in unix milliseconds.
+    pub created: Option<u64>,
+    /// When it expires, in unix milliseconds.
+    pub expires: Option<u64>,
+    /// The object, if it is one. None too if it is not whole, and heads together claim far more chunks than there are: then
+    /// they are forged, and no time is spent on them.
+    pub object: Option<ObjectInfo>,
+    /// What is wrong with its record.
+    pub defect: Option<String>,
+}
+
+impl Inspector {
+    /// Shows `look` every entry that the index would hold, in the order of the files: as many as the summary counts. Returns
+    /// how many. Reads footers, and header and key of each entry. Memory as for the summary.
+    ///
+    /// # Errors
+    /// As [`Inspector::summary`].
+    pub async fn entries(&self, look: &mut (dyn FnMut(EntryInfo) + Send)) -> Result<u64> {
+        let manifest = self.manifest().await?;
+        let (fold, _) = self.fold(&manifest, Fold::of_all(manifest.cleared), &mut |_| {}).await?;
+        let is_indexed = |newest: &&Newest| fold.fate(newest, self.now).is_indexed();
+        let mut all: Vec<Newest> = fold.all().filter(is_indexed).copied().collect();
+        all.sort_unstable_by_key(|newest| newest.at);
+        let mut judge = Judge::new(self, &manifest, &fold);
+        let mut files = Files::new(self);
+        let mut count = 0;
+        for newest in &all {
+            let Some(mut entry) = self.entry(&fold, newest, &mut files).await? else { continue };
+            if newest.kind == RecordKind::Head {
+                let judged = judge.judge(newest).await?;
+                if !stays(&fold, newest, &judged) {
+                    continue;
+                }
+                entry.of_object(&mut judge, judged);
+            }
+            count += 1;
+            look(entry);
+        }
+        Ok(count)
+    }
+
+    async fn entry(&self, fold: &Fold, newest: &Newest, files: &mut Files<'_>) -> Result<Option<EntryInfo>> {
+        let Some((slot, id)) = fold.segment(newest.at) else { return Ok(None) };
+        let mut bytes = files.read(slot, newest.at, HEADER_AND_KEY_BYTES).await?;
+        if record::header_claims(&bytes).is_some_and(|claims| claims > bytes.len() as u64) {
+            bytes = files.read(slot, newest.at, HEADER_BYTES + MAX_KEY_BYTES).await?;
+        }
+        let decoded = record::decode_header(&bytes, id, newest.at.offset());
+        let header = decoded.as_ref().ok();
+        let key = header.and_then(|header| bytes.get(record::parts(header).0));
+        let state = match (&decoded, fold.fate(newest, self.now)) {
+            (Err(_), _) => EntryState::Damaged,
+            (_, Fate::Expired { .. }) => EntryState::Expired,
+            (Ok(header), _) if header.expires.is_some_and(|at| at <= self.now) => EntryState::Expired,
+            _ => EntryState::Served,
+        };
+        Ok(Some(EntryInfo {
+            key: key.map(escape),
+            key_hex: key.map(hex),
+            key_len: header.map_or(0, |h| h.key_len),
+            metadata_len: header.map_or(0, |h| u32::from(h.metadata_len)),
+            value_len: header.map_or(0, |h| u64::from(h.value_len)),
+            state,
+            file: segment_name(slot),
+            offset: newest.at.offset(),
+            sequence: newest.sequence.0,
+            created: header.map(|h| h.created.0),
+            expires: header.and_then(|h| h.expires).map(|at| at.0),
+            object: None,
+            defect: decoded.err().map(|defect| defect.to_string()),
+        }))
+    }
+}
+
+impl EntryInfo {
+    /// Says what the head stands for.
+    fn of_object(&mut self, judge: &mut Judge<'_>, judged: Judged) {
+        match judged {
+            Judged::Whole(head, ..) => self.object = head.object.as_ref().map(ObjectInfo::of),
+            Judged::NotWhole(head) => {
+                self.object = head.object.and_then(|object| judge.describe(&object));
+                if self.state == EntryState::Served {
+                    self.state = EntryState::NotWhole;
+                }
+            }
+            Judged::Damaged(defect) => {
+                self.state = EntryState::Damaged;
+                self.defect = Some(defect.to_string());
+            }
+        }
+        self.value_len = self.object.as_ref().map_or(0, |object| object.len_bytes);
+    }
+}
