@@ -1,13 +1,14 @@
 //! Purging by prefix, and the index of names that it needs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use esker::backend::tokio_fs::TokioFs;
 use esker::clock::{Clock, SystemClock};
-use esker::inspect::{Inspector, SegmentState, SegmentSummary};
+use esker::inspect::{EntryInfo, Inspector};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pingora_error::Result;
+use pingora_cache::key::str2hex;
+use pingora_error::{Error, ErrorType, Result};
 
 use crate::EskerStorage;
 use crate::error::{cannot_read, cannot_write};
@@ -16,8 +17,8 @@ use crate::stored::Stored;
 
 /// Deletes and reads under way at once.
 const AT_ONCE: usize = 64;
-/// Looks at the directory: while eviction moves entries about, one may not be enough.
-const MOST_PASSES: usize = 8;
+/// Looks at the directory in one rebuild. Two are usual: one that finds everything, and one that finds nothing more.
+const MOST_LOOKS: usize = 16;
 /// Names without an entry that are put up with, beside as many as there are entries.
 const SPARE_NAMES: u64 = 10_000;
 /// One fill in so many looks whether the names need pruning.
@@ -40,27 +41,19 @@ impl EskerStorage {
         purges.try_fold(0, async |count, gone| Ok(count + u64::from(gone.is_some()))).await
     }
 
-    /// Rebuilds the index of primary keys from the directory: reads every segment, and the entries of which no name is known;
-    /// forgets the names of entries that are gone. How many names there are then. A second call at the same time waits.
+    /// Rebuilds the index of primary keys from the directory: reads the footers, each entry's key, and the entries of which no
+    /// name is known; forgets the names of entries that are gone. How many names there are then. A second call at the same
+    /// time waits.
     ///
     /// Cancel safe: the names are then as before, or more.
     ///
     /// # Errors
-    /// If the directory cannot be read, or the cache was closed.
+    /// If the directory cannot be read, eviction moves entries about faster than they can be found, or the cache was closed.
     pub async fn reindex(&self) -> Result<u64> {
         let _alone = self.rebuilding.lock().await;
         self.names.begin_round();
         self.cache.flush().await.map_err(cannot_write)?;
-        let mut seen = HashMap::new();
-        for _ in 0..MOST_PASSES {
-            let keys = self.keys_on_disk(&mut seen).await?;
-            let unseen = self.names.unseen(keys);
-            if unseen.is_empty() {
-                break;
-            }
-            let looks = stream::iter(unseen).map(|key| self.learn(key)).buffer_unordered(AT_ONCE);
-            looks.try_collect::<Vec<()>>().await?;
-        }
+        self.learn_all().await?;
         for key in self.names.left_over() {
             if !self.fills.has(&key) && !self.cache.contains(key).await.map_err(cannot_read)? {
                 self.names.remove_left_over(&key);
@@ -70,28 +63,28 @@ impl EskerStorage {
         Ok(self.names())
     }
 
-    /// Keys in segments that have changed since they were seen last.
-    async fn keys_on_disk(&self, seen: &mut HashMap<String, (Option<u64>, u64)>) -> Result<HashSet<EntryKey>> {
-        let backend = Arc::new(TokioFs);
-        let inspector = Inspector::new(backend.clone(), &self.dir, SystemClock.now());
-        let mut keys = HashSet::new();
-        for segment in inspector.segments().await.map_err(cannot_read)? {
-            let SegmentSummary { file, id, records, state, .. } = segment;
-            let is_ours = !matches!(state, SegmentState::Free | SegmentState::Foreign);
-            if !is_ours || seen.insert(file.clone(), (id, records)) == Some((id, records)) {
-                continue;
+    /// Looks until a look finds nothing new: an entry that eviction moves while a look goes on may be missed by it.
+    async fn learn_all(&self) -> Result<()> {
+        let mut known = HashSet::new();
+        for _ in 0..MOST_LOOKS {
+            let mut unseen = self.names.unseen(self.keys_on_disk().await?);
+            unseen.retain(|key| known.insert(*key));
+            if unseen.is_empty() {
+                return Ok(());
             }
-            let mut look = |record: esker::inspect::RecordInfo| {
-                let is_entry = matches!(record.kind, "put" | "head") && record.defect.is_none();
-                keys.extend(record.key_hex.filter(|_| is_entry).and_then(|hex| pingora_cache::key::str2hex(&hex)));
-            };
-            match Inspector::records(&*backend, &self.dir.join(&file), &mut look).await {
-                Ok(_) => {}
-                // Evicted since; what was moved out of it is where it went to.
-                Err(esker::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(cannot_read(error)),
-            }
+            let looks = stream::iter(unseen).map(|key| self.learn(key)).buffer_unordered(AT_ONCE);
+            looks.try_collect::<Vec<()>>().await?;
         }
+        Error::e_explain(ErrorType::FileReadError, "entries move about faster than they can be found; try again later")
+    }
+
+    /// Keys of what is in the directory.
+    async fn keys_on_disk(&self) -> Result<HashSet<EntryKey>> {
+        let inspector = Inspector::new(Arc::new(TokioFs), &self.dir, SystemClock.now());
+        let mut keys = HashSet::new();
+        // Keys of another length are none of ours.
+        let mut look = |entry: EntryInfo| keys.extend(entry.key_hex.and_then(|hex| str2hex(&hex)));
+        inspector.entries(&mut look).await.map_err(cannot_read)?;
         Ok(keys)
     }
 

@@ -32,7 +32,8 @@ pub struct Segment {
     pub expired_bytes: u64,
     /// Replaced, deleted, padding, headers, and what was not written yet.
     pub dead_bytes: u64,
-    pub entries: u64,
+    /// Records that are served, chunks of large bodies among them.
+    pub records: u64,
 }
 
 impl Segments {
@@ -73,7 +74,7 @@ impl Segments {
                 live_bytes: segment.live_bytes,
                 expired_bytes,
                 dead_bytes: segment.len_bytes.saturating_sub(segment.live_bytes + expired_bytes),
-                entries: segment.live_records,
+                records: segment.live_records,
             }
         };
         let mut segments: Vec<Segment> = now.iter().map(of).collect();
