@@ -3,7 +3,7 @@
 # figures beside nginx's own proxy_cache and Apache Traffic Server on the same machine in the same run, restarts, and kills
 # under load with clients that check every body. Exits with 0 if nothing was wrong; prints its figures as tables.
 #
-#   adapters/pingora/tests/end_to_end.sh [check] [load] [restart] [kill]     all four if none is named
+#   adapters/pingora/tests/end_to_end.sh [check] [full] [load] [restart] [kill]     all of them if none is named
 #
 # QUICK=1        a few seconds a figure, fewer objects and kills: whether it works, not what it is worth
 # SECONDS_EACH   how long wrk runs for one figure (10; quick: 2)
@@ -55,6 +55,8 @@ build_proxy() {
 }
 
 work=
+esker_dir=
+is_mounted=
 declare -A pid=()
 end() { # by name, and waits
     local it=${pid[$1]:-}
@@ -70,6 +72,7 @@ end() { # by name, and waits
 }
 clean_up() {
     for name in "${!pid[@]}"; do end "$name"; done
+    [ -z "$is_mounted" ] || umount "$work/small"
     [ -z "$work" ] || rm -rf "$work"
 }
 trap clean_up EXIT
@@ -89,7 +92,7 @@ start() {
     ats) traffic_server --run-root="$work/ats/runroot.yaml" >>"$work/ats.log" 2>&1 & ;;
     esker)
         "$PROXY" --origin "127.0.0.1:$port_origin" --listen "127.0.0.1:$port_esker" --admin "127.0.0.1:$port_admin" \
-            --dir "$work/esker" --capacity "$DISK" --threads $threads >>"$work/esker.log" 2>&1 &
+            --dir "$esker_dir" --capacity "$DISK" --threads $threads >>"$work/esker.log" 2>&1 &
         ;;
     esac
     pid[$1]=$!
@@ -101,6 +104,7 @@ dir_of() { case $1 in esker) echo "$work/esker" ;; nginx) echo "$work/nginx-cach
 set_up() {
     work=$(mktemp -d "${WORK:-${TMPDIR:-/tmp}}/esker-end-to-end.XXXXXX")
     chmod 755 "$work"
+    esker_dir=$work/esker
     read -r port_origin port_esker port_admin port_nginx port_ats < <(python3 "$tools/ports.py" 5)
     "$tools/configure.sh" "$work" "$port_origin" "$port_nginx" "$port_ats" "$DISK" "$threads"
     up origin
@@ -160,6 +164,33 @@ check_answers() {
     end esker
 }
 
+# A disk that is full costs entries, not answers.
+full_disk() {
+    say "a full disk"
+    mkdir "$work/small"
+    if ! mount -t tmpfs -o size=48m small "$work/small"; then
+        echo "skipped: no file system may be mounted here"
+        return
+    fi
+    is_mounted=yes
+    esker_dir=$work/small/cache
+    up esker
+    local n right=0
+    for n in $(seq 0 15); do
+        for size in 1k 100k 10m; do
+            ask "/bodies/$size-$n.bin"
+            [ "$status $(same "$work/www/bodies/$size-$n.bin")" != "200 same" ] || right=$((right + 1))
+        done
+    done
+    check "answers while the disk is full" "$right" "48"
+    check "fills were refused" "$(admin /metrics | grep -c '^esker_pingora_fills_refused_total [1-9]')" "1"
+    admin /metrics | grep -E '^esker_pingora_(fills_refused|fills_stored|relayed)_total'
+    end esker
+    umount "$work/small"
+    is_mounted=
+    esker_dir=$work/esker
+}
+
 # Requests/s, p99, CPU: "after" is right after a restart, with the cache's files out of the page cache.
 load() {
     say "load"
@@ -190,7 +221,7 @@ figure() { # proxy, body, connections, state
     local port=port_$1 before after lanes=$threads
     [ "$3" -ge $threads ] || lanes=1
     before=$(python3 "$tools/cpu.py" "${pid[$1]}")
-    BODY=$2 wrk -t "$lanes" -c "$3" -d "${SECONDS_EACH}s" --latency -s "$tools/bodies.lua" "http://127.0.0.1:${!port}" >"$work/wrk"
+    BODY=$2 wrk -t "$lanes" -c "$3" -d "${SECONDS_EACH}s" --timeout 60s --latency -s "$tools/bodies.lua" "http://127.0.0.1:${!port}" >"$work/wrk"
     after=$(python3 "$tools/cpu.py" "${pid[$1]}")
     if grep -E 'Non-2xx|Socket errors' "$work/wrk"; then fail "$1 failed requests"; fi
     python3 "$tools/row.py" "$work/wrk" "$1" "$2" "$3" "$4" "$before" "$after"
@@ -269,10 +300,11 @@ install_parts
 build_proxy
 set_up
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(check load restart kill)
+[ ${#parts[@]} -gt 0 ] || parts=(check full load restart kill)
 for part in "${parts[@]}"; do
     case $part in
     check) check_answers ;;
+    full) full_disk ;;
     load) load ;;
     restart) restarts ;;
     kill) kills ;;

@@ -5,7 +5,7 @@ import sys
 path, proxy, body, connections, state, before, after = sys.argv[1:]
 text = open(path).read()
 rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
-p99 = re.search(r"99%\s+(\S+)", text).group(1)
+p99 = re.search(r"(?m)^\s+99%\s+(\S+)", text).group(1)
 number, unit = re.search(r"Transfer/sec:\s+([\d.]+)(\w+)", text).groups()
 mib = float(number) * {"KB": 1 / 1024, "MB": 1, "GB": 1024, "B": 1 / 1048576}[unit]
 (cpu0, at0), (cpu1, at1) = (map(float, pair.split()) for pair in (before, after))
