@@ -86,10 +86,10 @@ pub async fn watch_counts(drops: Arc<Drops>, storage: &'static EskerStorage) {
             let (expired, dead) =
                 (cache.segments_expired - was.segments_expired, cache.segments_dead - was.segments_dead);
             let kept = cache.entries_reinserted - was.entries_reinserted;
-            let whys = [(expired, "all expired"), (dead, "all dead"), (segments - expired - dead, "the oldest")];
+            let whys = [(expired, "expired"), (dead, "dead"), (segments - expired - dead, "oldest")];
             let whys = whys.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}"));
             let whys = whys.collect::<Vec<_>>().join(", ");
-            drops.add("evicted", format!("segments: {whys}; {entries} entries dropped, {kept} kept"));
+            drops.add("evicted", format!("{whys} segments: {entries} entries dropped, {kept} kept"));
         }
         let tell = |kind, n: u64, what: &str| {
             if n > 0 {
