@@ -5,10 +5,11 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 COMPOSE_FILE_RUN = cd docker && $(COMPOSE) -p esker -f docker-compose.test.yml
 COMPOSE_RUN = $(COMPOSE_FILE_RUN) run --rm
 
-.PHONY: help ci test proof test-linux test-no-ring test-all bench bench-linux build-linux image-base image clean-linux
+.PHONY: help ci pingora test proof test-linux test-no-ring test-all bench bench-linux build-linux image-base image clean-linux
 
 help:
 	@echo "make ci            everything that must hold: format, lints, tests, docs, examples, a replay (.ci/run)"
+	@echo "make pingora       the same for adapters/pingora, which needs cmake (.ci/pingora)"
 	@echo "make test          the tests, here"
 	@echo "make test-linux    the tests, in a Linux container (image-base first, or BASE_IMAGE=rust:1.95-bookworm)"
 	@echo "make test-no-ring  the fallback tests, in a container whose seccomp profile refuses io_uring"
@@ -22,6 +23,9 @@ help:
 
 ci:
 	.ci/run
+
+pingora:
+	.ci/pingora
 
 test:
 	cargo test --workspace
