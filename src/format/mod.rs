@@ -123,7 +123,7 @@
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
-//! | 0 | 8 | object id: the sequence of the object's first chunk |
+//! | 0 | 8 | object id: a sequence that no other object has, and no record; smaller than those of its chunks |
 //! | 8 | 8 | index of the chunk, from 0, below 2^32 - 1 |
 //!
 //! The head record has the user's key and metadata, and is written when every chunk is. Its value has 28 bytes:
@@ -136,7 +136,9 @@
 //! | 20 | 4 | number of chunks: the whole length divided by that of a chunk, rounded up |
 //! | 24 | 4 | state flags: zero |
 //!
-//! A user's key may be the same 16 bytes as a chunk's: whoever compares keys compares kinds too.
+//! A user's key may be the same 16 bytes as a chunk's: whoever compares keys compares kinds too. A chunk counts if a head that is
+//! served names its object and has all its chunks; what a `clear` covers is decided by the head alone. A head may be written
+//! again with other metadata, for the same object.
 //!
 //! ## Row (24 bytes)
 //!

@@ -15,7 +15,7 @@ pub const HEAD_VALUE_BYTES: usize = 28;
 /// Which chunk of which object a chunk record holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkKey {
-    /// The object: the sequence of its first chunk.
+    /// The object: a sequence of its own.
     pub object: Sequence,
     /// The chunk's place in the object, from 0.
     pub index: u64,
@@ -42,7 +42,7 @@ impl ChunkKey {
 /// What a head record says of its object. Every chunk but the last is `chunk_len_bytes` long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectHead {
-    /// The object: the sequence of its first chunk.
+    /// The object: a sequence of its own.
     pub object: Sequence,
     /// Length of the whole value in bytes, at least 1.
     pub total_len_bytes: u64,
