@@ -192,6 +192,8 @@ pub struct Stats {
     pub segments_free: u64,
     /// Memory that the index takes, in bytes.
     pub index_bytes: u64,
+    /// Memory that the places of chunks take, about, in bytes.
+    pub objects_bytes: u64,
     /// Memory that the hot tier takes, in bytes.
     pub memory_bytes: u64,
     /// Bytes accepted that are not written yet.

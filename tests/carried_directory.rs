@@ -23,6 +23,9 @@ const NOW: Millis = Millis(1_700_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
 const SECOND: Duration = Duration::from_secs(1);
 const KEYS: u32 = 120;
+/// A value that takes more than a segment.
+const STREAMED: u32 = 1_000;
+const STREAMED_BYTES: usize = 100_000;
 
 /// What is random in a new directory, and what depends on the machine.
 fn manifest() -> Manifest {
@@ -52,7 +55,7 @@ fn len_of(n: u32) -> usize {
 }
 
 /// Everything a log holds, one write at a time: long, short, with metadata, expiring (in a stream of their own too),
-/// replaced, deleted, cleared.
+/// replaced, deleted, cleared, in chunks.
 async fn write(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     std::fs::write(dir.join(MANIFEST), manifest().encode()).unwrap();
@@ -78,6 +81,9 @@ async fn write(dir: &Path) {
         assert!(cache.delete(key(n)).await.unwrap());
         cache.sync().await.unwrap();
     }
+    let mut writer = cache.writer("streamed", synced().metadata("in chunks")).await.unwrap();
+    writer.write_bytes(value(STREAMED, 0, STREAMED_BYTES).into()).await.unwrap();
+    assert!(writer.finish().await.unwrap().is_stored());
     cache.close().await.unwrap();
 }
 
@@ -92,6 +98,9 @@ async fn read(dir: &Path) {
     assert_eq!((report.dropped_damaged, report.dropped_doubtful, report.torn_bytes), (0, 0, 0), "{report:?}");
     assert_eq!(report.segments_scanned, 0, "a closed directory has a footer in each segment: {report:?}");
     assert!(cache.get("cleared").await.unwrap().is_none());
+    let streamed = cache.get("streamed").await.unwrap().expect("the value in chunks is gone");
+    assert!(streamed.value()[..] == value(STREAMED, 0, STREAMED_BYTES) && streamed.metadata() == "in chunks");
+    assert_eq!(report.objects_kept, 1);
     for n in 0..KEYS {
         let hit = cache.get(key(n)).await.unwrap();
         if n % 11 == 0 {

@@ -257,6 +257,7 @@ impl Inner {
             segments: 0,
             segments_free: 0,
             index_bytes: 0,
+            objects_bytes: 0,
             memory_bytes: used_bytes,
             dirty_bytes: 0,
             buffers_made: 0,

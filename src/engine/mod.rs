@@ -118,6 +118,7 @@ impl Engine {
             segments: census.files,
             segments_free: census.free,
             index_bytes: self.index.allocated_bytes(),
+            objects_bytes: self.objects.memory_bytes(),
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,

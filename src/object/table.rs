@@ -16,7 +16,12 @@ pub struct Objects {
     tables: Mutex<Tables>,
     /// Heads that are served; written under the lock, read without it.
     whole: AtomicUsize,
+    /// Chunks of all objects here; likewise.
+    chunks: AtomicUsize,
 }
+
+/// What an object takes in memory besides its chunks' places: itself, and its entries in the tables. About, for whoever sums up.
+const OBJECT_BYTES: u64 = 300;
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -31,6 +36,12 @@ impl Objects {
     /// How many are served.
     pub fn len(&self) -> u64 {
         self.whole.load(Ordering::SeqCst) as u64
+    }
+
+    /// Memory that they take, about, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let chunks = self.chunks.load(Ordering::SeqCst) as u64;
+        self.len() * OBJECT_BYTES + chunks * size_of::<Location>() as u64
     }
 
     /// The object whose head is here.
@@ -73,6 +84,7 @@ impl Objects {
         }
         inner.chunks.push(at);
         inner.drop_front(len);
+        self.chunks.fetch_add(1, Ordering::SeqCst);
         tables.by_slot.entry(at.slot).or_default().insert(object.id, object.clone());
         true
     }
@@ -101,6 +113,7 @@ impl Objects {
         for at in &inner.chunks {
             tables.by_slot.entry(at.slot).or_default().insert(object.id, object.clone());
         }
+        self.chunks.fetch_add(inner.chunks.len(), Ordering::SeqCst);
         drop(inner);
         tables.by_head.insert(head, object);
         self.whole.store(tables.by_head.len(), Ordering::SeqCst);
@@ -186,7 +199,11 @@ impl Objects {
         for at in &inner.chunks {
             was_here |= tables.leave(at.slot, object.id);
         }
-        if was_here { inner.chunks.clone() } else { Vec::new() }
+        if !was_here {
+            return Vec::new();
+        }
+        self.chunks.fetch_sub(inner.chunks.len(), Ordering::SeqCst);
+        inner.chunks.clone()
     }
 }
 
@@ -198,5 +215,19 @@ impl Tables {
             self.by_slot.remove(&slot);
         }
         was_here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_takes_what_is_said() {
+        // Its counts of references, and a place in two hash tables that are at least half full, with their bytes of tags.
+        let by_head = size_of::<(Location, Arc<Object>)>() + 1;
+        let by_slot = size_of::<(Sequence, Arc<Object>)>() + 1;
+        let took = (size_of::<Object>() + 2 * size_of::<usize>() + 2 * (by_head + by_slot)) as u64;
+        assert!((OBJECT_BYTES * 2 / 3..=OBJECT_BYTES).contains(&took), "{took} bytes");
     }
 }

@@ -61,9 +61,11 @@ async fn a_value_larger_than_a_segment_is_set_and_got_in_one_piece() {
     assert_eq!(outcome, SetOutcome::Stored { durability: Durability::Synced });
     let hit = cache.get("key").await.unwrap().unwrap();
     assert!(*hit.value() == value && hit.metadata() == "meta");
+    // 43 chunks.
+    assert_eq!((cache.stats().objects, cache.stats().objects_bytes), (1, 300 + 43 * 8));
     assert!(cache.delete("key").await.unwrap());
     assert!(cache.get("key").await.unwrap().is_none());
-    assert_eq!((cache.stats().objects, cache.stats().live_bytes), (0, 0));
+    assert_eq!((cache.stats().objects, cache.stats().objects_bytes, cache.stats().live_bytes), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
