@@ -228,22 +228,23 @@ impl Bench {
             return Ok(());
         }
         let (dir, len, ops) = (root.join("range"), self.megabytes(100, 8), self.args.sized(300, 40));
-        let cache = self.open(&dir, BackendKind::Uring, 8 * len).await?;
+        let cache = self.open(&dir, BackendKind::Uring, 9 * len).await?;
         for n in 0..4 {
             self.write(&cache, &format!("object {n}"), n, len).await?;
-            for small in 0..ops {
+            // As far from each other as the parts are.
+            for small in 0..len / 4096 {
                 cache.set(format!("{n}/{small}"), self.pattern.piece(small, 0, 4096)).await?;
             }
         }
         cache.close().await?;
-        let cache = self.open(&dir, BackendKind::Uring, 8 * len).await?;
+        let cache = self.open(&dir, BackendKind::Uring, 9 * len).await?;
         let paths: Vec<PathBuf> = common::segment_files(&dir)?;
         let (mut rounds, mut kib) = (Vec::new(), Vec::new());
         for round in 0..self.args.rounds(7) as u64 {
             let mut random = Random::new(round);
             common::drop_pages(&paths)?;
             let began = Instant::now();
-            for small in random.choose(ops as usize, 4 * ops) {
+            for small in random.choose(ops as usize, 4 * (len / 4096)) {
                 let hit = cache.get(format!("{}/{}", small % 4, small / 4)).await?.ok_or("it is not there")?;
                 assert_eq!(hit.value().len(), 4096);
             }

@@ -87,7 +87,7 @@ impl Default for Config {
             flush_interval_ms: 100,
             write_buffer_bytes: 8 << 20,
             max_value_bytes: None,
-            chunk_len_bytes: 128 << 10,
+            chunk_len_bytes: 64 << 10,
             attach_to_writers: false,
             max_key_bytes: MAX_KEY_BYTES,
             default_ttl_ms: None,

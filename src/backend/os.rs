@@ -198,7 +198,13 @@ fn open_once(path: &Path, write: bool, create: bool, direct: bool) -> io::Result
 /// every other open out, our own included.
 pub fn open_file(path: &Path, mode: OpenMode) -> io::Result<OsFile> {
     let (create, direct) = match mode {
-        OpenMode::Read => return Ok(OsFile { read: open_once(path, false, false, false)?, write: None }),
+        OpenMode::Read => {
+            let read = open_once(path, false, false, false)?;
+            // What is wanted is known: the kernel's guess of what comes next is read, and kept, in vain.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::fs::fadvise(&read, 0, None, rustix::fs::Advice::Random);
+            return Ok(OsFile { read, write: None });
+        }
         OpenMode::ReadWrite { direct } => (false, direct),
         OpenMode::CreateNew { direct } => (true, direct),
     };

@@ -13,6 +13,7 @@ use crate::memory::{Item, Tag};
 use crate::read::{self, Failure, Fetched};
 use crate::segment::Stream;
 use crate::stats::Counter;
+use crate::sync::join;
 use crate::types::{Digest, Millis, RecordKind, SegmentId};
 
 /// How often an entry is looked up again when it moved while it was read.
@@ -42,9 +43,11 @@ impl Engine {
     pub async fn get_range(self: &Arc<Self>, key: &[u8], range: Range<u64>) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
         turn::give_way().await;
-        let hit = match self.find(digest, key, true).await? {
+        // Where the chunks are is known before the head is read: the first one is read beside it.
+        let (found, first) = join!(self.find(digest, key, true), self.chunk_at(digest, &range));
+        let hit = match found? {
             Some(Answer::Hit(hit)) => Some(within(hit, &range)),
-            Some(Answer::Object(opened)) => self.assemble(opened, range).await?,
+            Some(Answer::Object(opened)) => self.assemble(opened.beginning_with(first), range).await?,
             None => None,
         };
         turn::count_copied(hit.as_ref().map_or(0, |hit| hit.value.len()));

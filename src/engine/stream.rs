@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::object::{About, End, Object, Piece};
 use crate::read::{self, Failure};
 use crate::sync::task::{self, JoinHandle};
-use crate::types::Location;
+use crate::types::{Digest, Location};
 
 /// How often a chunk is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
 /// What is read at a time, in bytes.
 const WINDOW_BYTES: usize = 512 << 10;
 /// Windows that are read ahead of a reader who goes on and on.
-const WINDOWS_AHEAD: usize = 2;
+const WINDOWS_AHEAD: usize = 3;
 
 /// An entry whose value is read piece by piece.
 pub struct Opened {
@@ -39,6 +39,13 @@ pub enum Body {
     Stream(Box<Stream>),
 }
 
+/// A chunk that was read before it was sure that it is wanted.
+pub(super) struct ReadChunk {
+    object: Arc<Object>,
+    index: u64,
+    value: Bytes,
+}
+
 /// The chunks of an object, in their order.
 pub struct Stream {
     engine: Arc<Engine>,
@@ -49,6 +56,8 @@ pub struct Stream {
     /// What was read from the chunk at `index` on.
     ready: VecDeque<Bytes>,
     index: u64,
+    /// Chunks from this one on are not wanted.
+    stop: u64,
     /// What is being read behind that: each window's first chunk.
     ahead: VecDeque<(u64, JoinHandle<Result<Vec<Bytes>>>)>,
 }
@@ -79,6 +88,16 @@ impl Opened {
         Self::of_object(engine, object, head)
     }
 
+    /// What was read of it already, if that is of this version.
+    pub(super) fn beginning_with(mut self, read: Option<ReadChunk>) -> Self {
+        if let (Body::Stream(stream), Some(read)) = (&mut self.body, read)
+            && Arc::ptr_eq(&stream.object, &read.object)
+        {
+            (stream.index, stream.ready) = (read.index, [read.value].into());
+        }
+        self
+    }
+
     /// The value, or a part of it.
     pub(super) async fn into_hit(self, range: Range<u64>) -> Result<Hit> {
         let Self { mut about, body, len_bytes } = self;
@@ -86,6 +105,7 @@ impl Opened {
         let end = range.end.min(len_bytes.unwrap_or(0));
         let start = range.start.min(end);
         stream.seek(start);
+        stream.stop = end.div_ceil(u64::from(stream.object.chunk_len_bytes));
         // Who wants it all reads ahead from the beginning.
         stream.is_sequential = end - start > WINDOW_BYTES as u64;
         let mut value = Value::default();
@@ -138,6 +158,7 @@ impl Stream {
             is_sequential: false,
             ready: VecDeque::new(),
             index: 0,
+            stop: u64::MAX,
             ahead: VecDeque::new(),
         }
     }
@@ -197,7 +218,8 @@ impl Stream {
             if self.ahead.front().is_some_and(|(first, _)| *first > index) {
                 self.ahead.clear();
             }
-            let most = if self.is_sequential { window } else { 1 };
+            let wanted = usize::try_from(self.stop.saturating_sub(index)).unwrap_or(usize::MAX);
+            let most = if self.is_sequential { window.min(wanted) } else { 1 };
             if self.is_sequential {
                 self.read_ahead(index, window);
             }
@@ -215,7 +237,7 @@ impl Stream {
 
     /// Begins to read the window at `index` and those behind it, as far as there are chunks.
     fn read_ahead(&mut self, index: u64, window: usize) {
-        let count = self.object.chunk_count();
+        let count = self.object.chunk_count().min(self.stop);
         let mut next = self.ahead.back().map_or(index, |(first, _)| first + window as u64);
         // What is read alone needs no task.
         if self.ahead.is_empty() && next + window as u64 >= count {
@@ -223,7 +245,8 @@ impl Stream {
         }
         while self.ahead.len() <= WINDOWS_AHEAD && next < count {
             let (engine, object) = (self.engine.clone(), self.object.clone());
-            let reading = task::spawn(async move { engine.window(&object, next, window).await });
+            let most = window.min((count - next) as usize);
+            let reading = task::spawn(async move { engine.window(&object, next, most).await });
             self.ahead.push_back((next, reading));
             next += window as u64;
         }
@@ -237,6 +260,17 @@ impl Drop for Stream {
 }
 
 impl Engine {
+    /// The chunk at which a range begins, if the digest's entry is an object that is known, and has it.
+    pub(super) async fn chunk_at(&self, digest: Digest, range: &Range<u64>) -> Option<ReadChunk> {
+        let object = self.objects.at(self.index.lookup(digest)?.location)?;
+        let index = range.start / u64::from(object.chunk_len_bytes);
+        if range.is_empty() || index >= object.chunk_count() {
+            return None;
+        }
+        let value = self.chunks(&object, index, 1).await.ok()?.pop()?;
+        Some(ReadChunk { object, index, value })
+    }
+
     /// Chunks from this one on, `most` of them unless the object ends before.
     async fn window(&self, object: &Arc<Object>, index: u64, most: usize) -> Result<Vec<Bytes>> {
         let mut all = Vec::with_capacity(most);

@@ -31,6 +31,6 @@ mod semaphore;
 #[cfg(shuttle)]
 pub mod time;
 
-/// Traits only: nobody meets by them.
-pub use tokio::io;
+/// Traits, and waiting for two things in turn: nobody meets by them.
+pub use tokio::{io, join};
 pub use words::*;
