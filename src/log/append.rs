@@ -231,21 +231,16 @@ impl Log {
         };
         self.index.update(entry.digest, |found| match (order, entry.kind) {
             (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
-            (Order::Moved(from, sequence), _) => match found.filter(|f| f.location == from) {
+            (Order::Moved(from, _) | Order::Renewed(from), _) => match found.filter(|f| f.location == from) {
                 Some(f) => {
                     self.objects.move_head(from, at);
                     displaced(found);
                     self.segments.add_live(at.slot, class_bytes(at.class));
-                    (Change::Put(at, f.older), Some((sequence, found)))
-                }
-                None => (Change::Keep, None),
-            },
-            (Order::Renewed(from), _) => match found.filter(|f| f.location == from) {
-                Some(_) => {
-                    self.objects.move_head(from, at);
-                    displaced(found);
-                    self.segments.add_live(at.slot, class_bytes(at.class));
-                    (Change::Put(at, true), Some((self.next_sequence(), found)))
+                    let (sequence, older) = match order {
+                        Order::Moved(_, sequence) => (sequence, f.older),
+                        _ => (self.next_sequence(), true),
+                    };
+                    (Change::Put(at, older), Some((sequence, found)))
                 }
                 None => (Change::Keep, None),
             },
