@@ -270,23 +270,16 @@ impl Log {
     /// A chunk is not in the index but in its object.
     fn publish_chunk(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<Sequence> {
         let object = entry.object?;
-        let sequence = match order {
-            Order::Moved(from, sequence) => {
-                if !self.objects.move_chunk(object, from, at) {
-                    return None;
-                }
-                self.segments.sub_live(from.slot, class_bytes(from.class));
-                sequence
-            }
-            _ => {
-                if !self.objects.add_chunk(object, at, entry.value.len()) {
-                    return None;
-                }
-                self.next_sequence()
-            }
-        };
+        // Counted first: from then on the object may end at any moment, which counts it out.
         self.segments.add_live(at.slot, class_bytes(at.class));
-        Some(sequence)
+        let (is_taken, gone) = match order {
+            Order::Moved(from, _) if self.objects.move_chunk(object, from, at) => (true, Some(from)),
+            Order::Moved(..) => (false, Some(at)),
+            _ if self.objects.add_chunk(object, at, entry.value.len()) => (true, None),
+            _ => (false, Some(at)),
+        };
+        self.unserve_chunks(gone.as_slice());
+        is_taken.then(|| if let Order::Moved(_, sequence) = order { sequence } else { self.next_sequence() })
     }
 
     /// What stands here is not served any more; if it is an object's head, its chunks are dead too.
