@@ -333,7 +333,7 @@ impl Log {
     /// `Closed`.
     pub async fn pay_owed(self: &Arc<Self>) -> Result<()> {
         loop {
-            let Some((digest, debt)) = self.owed.first() else { return Ok(()) };
+            let Some((digest, debt, stamp)) = self.owed.first() else { return Ok(()) };
             let key = digest.0.to_le_bytes();
             let entry = Entry::marker(digest, &key, self.clock.now());
             let order = Order::Marker(debt.sequence, debt.horizon);
@@ -342,7 +342,7 @@ impl Log {
             }
             self.counters.markers_written.add_one();
             // Only now: until then a delete must see that it is owed.
-            self.owed.paid(digest, debt);
+            self.owed.paid(digest, stamp);
         }
     }
 

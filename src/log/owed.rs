@@ -22,23 +22,39 @@ pub(super) struct Debt {
     pub horizon: SegmentId,
 }
 
+/// Which debt it was that was paid: it is another one as soon as more is owed for its digest, or the same once more, since the
+/// marker was lost before its writer could say that it is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp(u64);
+
+/// What is owed for a digest.
+struct Owing {
+    debt: Debt,
+    /// The number of the oldest that it stands for.
+    oldest: Number,
+    stamp: Stamp,
+}
+
 /// One marker a digest: the newest covers what the others do.
 #[derive(Default)]
 pub(super) struct Owed(Mutex<Debts>);
 
 #[derive(Default)]
 struct Debts {
-    /// By digest, each with the number of the oldest that it stands for.
-    debts: BTreeMap<u64, (Debt, Number)>,
+    /// By digest.
+    debts: BTreeMap<u64, Owing>,
     last: u64,
+    stamps: u64,
 }
 
 impl Debts {
     fn add(&mut self, digest: Digest, debt: Debt, number: Number) {
-        let (there, oldest) = self.debts.entry(digest.0).or_insert((debt, number));
-        there.sequence = there.sequence.max(debt.sequence);
-        there.horizon = there.horizon.max(debt.horizon);
-        *oldest = number.min(*oldest);
+        self.stamps += 1;
+        let stamp = Stamp(self.stamps);
+        let there = self.debts.entry(digest.0).or_insert(Owing { debt, oldest: number, stamp });
+        there.debt.sequence = there.debt.sequence.max(debt.sequence);
+        there.debt.horizon = there.debt.horizon.max(debt.horizon);
+        (there.oldest, there.stamp) = (number.min(there.oldest), stamp);
     }
 }
 
@@ -58,14 +74,14 @@ impl Owed {
     }
 
     /// One of them.
-    pub(super) fn first(&self) -> Option<(Digest, Debt)> {
-        self.0.lock().debts.first_key_value().map(|(digest, (debt, _))| (Digest(*digest), *debt))
+    pub(super) fn first(&self) -> Option<(Digest, Debt, Stamp)> {
+        self.0.lock().debts.first_key_value().map(|(digest, there)| (Digest(*digest), there.debt, there.stamp))
     }
 
-    /// This much is written.
-    pub(super) fn paid(&self, digest: Digest, debt: Debt) {
+    /// It is written, as it was when it had this stamp.
+    pub(super) fn paid(&self, digest: Digest, stamp: Stamp) {
         let mut owed = self.0.lock();
-        if owed.debts.get(&digest.0).is_some_and(|(there, _)| *there == debt) {
+        if owed.debts.get(&digest.0).is_some_and(|there| there.stamp == stamp) {
             owed.debts.remove(&digest.0);
         }
     }
@@ -81,7 +97,7 @@ impl Owed {
 
     /// Whether all are paid up to this one.
     pub(super) fn is_paid(&self, last: Number) -> bool {
-        self.0.lock().debts.values().all(|(_, number)| *number > last)
+        self.0.lock().debts.values().all(|there| there.oldest > last)
     }
 
     /// Whether there are so many that only those for known entries are added.
@@ -110,8 +126,9 @@ mod tests {
         let first = owed.last();
         owed.add(Digest(2), debt(2, 1));
         assert!(!owed.is_empty() && !owed.is_paid(first));
-        assert_eq!(owed.first(), Some((Digest(1), debt(1, 1))));
-        owed.paid(Digest(1), debt(1, 1));
+        let (digest, owing, stamp) = owed.first().unwrap();
+        assert_eq!((digest, owing), (Digest(1), debt(1, 1)));
+        owed.paid(digest, stamp);
         assert!(owed.is_paid(first) && !owed.is_paid(owed.last()));
         assert_eq!(owed.digests(), HashSet::from([Digest(2)]));
     }
@@ -120,12 +137,13 @@ mod tests {
     fn one_marker_covers_all_that_is_owed_for_a_digest() {
         let owed = Owed::default();
         owed.add(Digest(1), debt(5, 2));
-        let first = owed.last();
+        let (first, (_, _, before)) = (owed.last(), owed.first().unwrap());
         owed.add(Digest(1), debt(4, 3));
-        assert_eq!(owed.first(), Some((Digest(1), debt(5, 3))));
-        owed.paid(Digest(1), debt(5, 2));
+        let (_, owing, stamp) = owed.first().unwrap();
+        assert_eq!(owing, debt(5, 3));
+        owed.paid(Digest(1), before);
         assert!(!owed.is_paid(first), "it covers less than what is owed by now");
-        owed.paid(Digest(1), debt(5, 3));
+        owed.paid(Digest(1), stamp);
         assert!(owed.is_empty());
     }
 
@@ -133,11 +151,16 @@ mod tests {
     fn a_debt_whose_payment_was_lost_is_waited_for_again() {
         let owed = Owed::default();
         owed.add(Digest(1), debt(1, 1));
-        let first = owed.last();
-        owed.paid(Digest(1), debt(1, 1));
+        let (first, (_, _, stamp)) = (owed.last(), owed.first().unwrap());
+        owed.paid(Digest(1), stamp);
         assert!(owed.is_paid(first));
         owed.add_again(Digest(1), debt(1, 1));
         assert!(!owed.is_paid(first));
+        // Lost once more, before whoever wrote it says that it is paid.
+        let (_, _, stamp) = owed.first().unwrap();
+        owed.add_again(Digest(1), debt(1, 1));
+        owed.paid(Digest(1), stamp);
+        assert!(!owed.is_paid(first) && !owed.is_empty());
     }
 
     #[test]
