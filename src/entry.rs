@@ -132,11 +132,6 @@ impl Hit {
         self.len_bytes
     }
 
-    /// Whether the entry's value is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len_bytes == 0
-    }
-
     /// The value, owned.
     pub fn into_value(self) -> Bytes {
         self.value

@@ -45,3 +45,21 @@ pub fn leading_zero_units(bytes: &[u8]) -> usize {
     let (units, _) = bytes.as_chunks::<16>();
     16 * units.iter().take_while(|unit| **unit == [0; 16]).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_zeros_count_in_whole_units() {
+        let count = |zeros: usize, len: usize| {
+            let mut bytes = vec![1; len];
+            bytes[..zeros].fill(0);
+            leading_zero_units(&bytes)
+        };
+        assert_eq!(
+            [count(0, 64), count(15, 64), count(16, 64), count(47, 64), count(64, 64), count(40, 40)],
+            [0, 0, 16, 32, 64, 32]
+        );
+    }
+}

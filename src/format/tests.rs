@@ -111,19 +111,6 @@ fn every_class_is_exact_and_longer_than_the_one_before() {
 }
 
 #[test]
-fn leading_zeros_count_in_whole_units() {
-    let count = |zeros: usize, len: usize| {
-        let mut bytes = vec![1; len];
-        bytes[..zeros].fill(0);
-        super::bytes::leading_zero_units(&bytes)
-    };
-    assert_eq!(
-        [count(0, 64), count(15, 64), count(16, 64), count(47, 64), count(64, 64), count(40, 40)],
-        [0, 0, 16, 32, 64, 32]
-    );
-}
-
-#[test]
 fn every_flipped_bit_is_noticed() {
     let put = put_record();
     let (_, metadata, value) = record::parts(&record::decode_header(&put, SEGMENT, 4096).unwrap());

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{Backend, BufferPool};
-use crate::catalog;
 use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::entry::RefuseReason;
@@ -28,6 +27,7 @@ use crate::sync::{AsyncMutex, Mutex, Notify, Semaphore};
 use crate::types::{Digest, Durability, SegmentId, Sequence};
 
 pub mod append;
+mod clear;
 mod flush;
 mod owed;
 mod rotate;
@@ -355,45 +355,6 @@ impl Log {
     /// Says that eviction is between forgetting entries and freeing their file.
     pub fn set_evicting(&self, evicting: bool) {
         self.evicting.store(evicting, Ordering::SeqCst);
-    }
-
-    /// Whether a `clear` emptied the index, but has not said so on disk yet.
-    pub fn is_history_hidden(&self) -> bool {
-        self.clearing.lock().is_some()
-    }
-
-    /// Everything up to this sequence is cleared; [`Log::write_cleared`] says so on disk.
-    pub fn set_clearing(&self, cleared: Sequence) {
-        *self.clearing.lock() = Some(cleared);
-    }
-
-    /// Says in the manifest that all up to this sequence is cleared, for want of room to say less. Whether it could; not
-    /// tried again, since markers say less as soon as there is room. What is served is served on until the next open.
-    pub async fn clear_up_to(&self, sequence: Sequence) -> bool {
-        let mut manifest = self.manifest.lock().await;
-        let next = Manifest { cleared: sequence.max(manifest.cleared), ..*manifest };
-        let is_said = catalog::write_manifest(&*self.backend, self.segments.dir(), &next).await.is_ok();
-        if is_said {
-            *manifest = next;
-        }
-        is_said
-    }
-
-    /// Says in the manifest what was cleared, if it does not yet. Tried again by the upkeep until it succeeds.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub async fn write_cleared(&self) -> std::io::Result<()> {
-        let mut manifest = self.manifest.lock().await;
-        let Some(cleared) = *self.clearing.lock() else { return Ok(()) };
-        let next = Manifest { cleared: cleared.max(manifest.cleared), ..*manifest };
-        catalog::write_manifest(&*self.backend, self.segments.dir(), &next).await?;
-        *manifest = next;
-        let mut clearing = self.clearing.lock();
-        if *clearing == Some(cleared) {
-            *clearing = None;
-        }
-        Ok(())
     }
 
     fn check_running(&self) -> Result<()> {
