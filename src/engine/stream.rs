@@ -16,7 +16,7 @@ use crate::types::{Digest, Location};
 
 /// How often a chunk is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
-/// What is read at a time, in bytes.
+/// The most that is read at a time, in bytes.
 const WINDOW_BYTES: usize = 512 << 10;
 /// Windows that are read ahead of a reader who goes on and on.
 const WINDOWS_AHEAD: usize = 3;
@@ -51,7 +51,7 @@ pub struct Stream {
     engine: Arc<Engine>,
     object: Arc<Object>,
     at: u64,
-    /// Whether it went on to here without a jump.
+    /// Whether it went on to here, or began here, without a jump.
     is_sequential: bool,
     /// What was read from the chunk at `index` on.
     ready: VecDeque<Bytes>,
@@ -60,6 +60,10 @@ pub struct Stream {
     stop: u64,
     /// What is being read behind that: each window's first chunk.
     ahead: VecDeque<(u64, JoinHandle<Result<Vec<Bytes>>>)>,
+    /// The first chunk behind those windows.
+    next: u64,
+    /// Chunks of the next window: few at first, so that the first bytes come soon, and who goes away has cost little.
+    window: usize,
 }
 
 impl Opened {
@@ -106,8 +110,7 @@ impl Opened {
         let start = range.start.min(end);
         stream.seek(start);
         stream.stop = end.div_ceil(u64::from(stream.object.chunk_len_bytes));
-        // Who wants it all reads ahead from the beginning.
-        stream.is_sequential = end - start > WINDOW_BYTES as u64;
+        (stream.is_sequential, stream.window) = (true, stream.longest_window());
         let mut value = Value::default();
         while value.len() < end - start {
             let Some(mut bytes) = stream.next().await? else { return Err(Error::Evicted) };
@@ -155,12 +158,18 @@ impl Stream {
             engine: engine.clone(),
             object,
             at: 0,
-            is_sequential: false,
+            is_sequential: true,
             ready: VecDeque::new(),
             index: 0,
             stop: u64::MAX,
             ahead: VecDeque::new(),
+            next: 0,
+            window: 1,
         }
+    }
+
+    fn longest_window(&self) -> usize {
+        (WINDOW_BYTES / self.object.chunk_len_bytes as usize).max(1)
     }
 
     /// Length of the value in bytes, once it is known.
@@ -170,7 +179,9 @@ impl Stream {
 
     /// Goes to a position of the value.
     pub fn seek(&mut self, at: u64) {
-        self.is_sequential &= at == self.at;
+        if at != self.at {
+            (self.is_sequential, self.window) = (false, 1);
+        }
         self.at = at;
     }
 
@@ -205,7 +216,6 @@ impl Stream {
 
     /// A chunk's value.
     async fn chunk(&mut self, index: u64) -> Result<Bytes> {
-        let window = (WINDOW_BYTES / self.object.chunk_len_bytes as usize).max(1);
         loop {
             while self.index < index && self.ready.pop_front().is_some() {
                 self.index += 1;
@@ -218,11 +228,7 @@ impl Stream {
             if self.ahead.front().is_some_and(|(first, _)| *first > index) {
                 self.ahead.clear();
             }
-            let wanted = usize::try_from(self.stop.saturating_sub(index)).unwrap_or(usize::MAX);
-            let most = if self.is_sequential { window.min(wanted) } else { 1 };
-            if self.is_sequential {
-                self.read_ahead(index, window);
-            }
+            let most = if self.is_sequential { self.read_ahead(index) } else { 1 };
             let read = match self.ahead.front_mut() {
                 Some((_, reading)) => {
                     let read = reading.await.unwrap_or(Err(Error::Closed));
@@ -235,21 +241,26 @@ impl Stream {
         }
     }
 
-    /// Begins to read the window at `index` and those behind it, as far as there are chunks.
-    fn read_ahead(&mut self, index: u64, window: usize) {
-        let count = self.object.chunk_count().min(self.stop);
-        let mut next = self.ahead.back().map_or(index, |(first, _)| first + window as u64);
-        // What is read alone needs no task.
-        if self.ahead.is_empty() && next + window as u64 >= count {
-            return;
+    /// Begins to read the windows from the one at `index` on, as far as there are chunks, unless one read gives them all: of
+    /// how many.
+    fn read_ahead(&mut self, index: u64) -> usize {
+        let end = self.object.chunk_count().min(self.stop);
+        let longest = self.longest_window();
+        if self.ahead.is_empty() {
+            if index + longest as u64 >= end {
+                return end.saturating_sub(index).max(1) as usize;
+            }
+            self.next = index;
         }
-        while self.ahead.len() <= WINDOWS_AHEAD && next < count {
-            let (engine, object) = (self.engine.clone(), self.object.clone());
-            let most = window.min((count - next) as usize);
-            let reading = task::spawn(async move { engine.window(&object, next, most).await });
-            self.ahead.push_back((next, reading));
-            next += window as u64;
+        while self.ahead.len() <= WINDOWS_AHEAD && self.next < end {
+            let (engine, object, first) = (self.engine.clone(), self.object.clone(), self.next);
+            let most = self.window.min((end - first) as usize);
+            let reading = task::spawn(async move { engine.window(&object, first, most).await });
+            self.ahead.push_back((first, reading));
+            self.next += most as u64;
+            self.window = longest.min(2 * self.window);
         }
+        1
     }
 }
 
