@@ -216,6 +216,11 @@ impl Log {
         if !self.closing.load(Ordering::SeqCst) {
             self.pay_owed_up_to(owed).await?;
         }
+        self.settle_up_to(owed, durability).await
+    }
+
+    /// As [`Log::settle`], where nothing can be paid any more: for what was owed up to this one.
+    async fn settle_up_to(&self, owed: owed::Number, durability: Durability) -> Result<()> {
         let is_paid = self.owed.is_paid(owed);
         let settled = self.settle_written(durability).await;
         let is_whole = !self.has_lost.swap(false, Ordering::SeqCst);
@@ -254,12 +259,14 @@ impl Log {
     /// As [`Log::settle`].
     pub async fn close(self: &Arc<Self>) -> Result<()> {
         // Nothing is appended any more once a close has come further than this, even if it was dropped there.
+        // Eviction that this interrupts may owe more. That needs no marker: what it emptied is not freed.
+        let owed = self.owed.last();
         if !self.closing.load(Ordering::SeqCst) {
-            self.pay_owed_up_to(self.owed.last()).await?;
+            self.pay_owed_up_to(owed).await?;
         }
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
-        let settled = self.settle(Durability::Synced).await;
+        let settled = self.settle_up_to(owed, Durability::Synced).await;
         for stream in Stream::ALL {
             let log = self.stream(stream);
             let _rotating = log.rotating.lock().await;
@@ -272,8 +279,9 @@ impl Log {
                 sealed.await;
             }
         }
-        // What is still owed would come back at the next open.
-        if self.owes() || self.is_history_hidden() { settled.and(Err(Error::WriteFailed)) } else { settled }
+        // What is owed still of that would come back at the next open.
+        let is_kept = self.owed.is_paid(owed) && !self.is_history_hidden();
+        if is_kept { settled } else { settled.and(Err(Error::WriteFailed)) }
     }
 
     /// A marker that could not be written: it is tried again when the disk answers. What it covers stands in no segment
