@@ -1,6 +1,6 @@
 //! All objects of a cache.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,8 +26,8 @@ const OBJECT_BYTES: u64 = 300;
 #[derive(Debug, Default)]
 struct Tables {
     by_head: HashMap<Location, Arc<Object>>,
-    /// Who has chunks in a slot.
-    by_slot: HashMap<u16, HashMap<Sequence, Arc<Object>>>,
+    /// Who has chunks in a slot. In order, so that a schedule can be repeated: no hash table here is gone through.
+    by_slot: BTreeMap<u16, BTreeMap<Sequence, Arc<Object>>>,
     /// The newest writer of each key.
     by_key: HashMap<Bytes, (Arc<Object>, About)>,
 }
@@ -180,10 +180,10 @@ impl Objects {
     /// Every object ends. Returns the chunks that counted till now.
     #[must_use]
     pub fn end_all(&self, why: End) -> Vec<Location> {
-        let objects: HashMap<Sequence, Arc<Object>> = {
+        let objects: BTreeMap<Sequence, Arc<Object>> = {
             let tables = self.tables.lock();
             let written = tables.by_key.values().map(|(object, _)| object);
-            let some = tables.by_slot.values().flat_map(HashMap::values).chain(written);
+            let some = tables.by_slot.values().flat_map(BTreeMap::values).chain(written);
             some.map(|object| (object.id, object.clone())).collect()
         };
         objects.values().flat_map(|object| self.end(object, why)).collect()
