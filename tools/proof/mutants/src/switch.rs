@@ -123,7 +123,8 @@ impl Switcher {
                 Expr::Binary(b) => {
                     let Some(op) = self.parsed::<syn::BinOp>(mutant.replacement.trim()) else { return };
                     let (left, right) = (&b.left, &b.right);
-                    new.push(quote!(#left #op #right));
+                    // In brackets, as `a as u64 <` would begin a list of types.
+                    new.push(quote!((#left) #op #right));
                 }
                 Expr::Unary(u) => {
                     let operand = &u.expr;
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_operator_becomes_a_switch_and_nothing_else_changes() {
-        let text = "fn f(a: u8, b: u8) -> bool { a < b }";
+        let text = "fn f(a: u8, b: u16) -> bool { a as u16 > b }";
         let at = |line, column| Place { line, column };
         let mutant = |id, genre, replacement: &str, start, end| Mutant {
             id,
@@ -229,13 +230,13 @@ mod tests {
             is_opaque: false,
         };
         let mutants = [
-            mutant(1, Genre::BinaryOperator, "<=", at(1, 32), at(1, 33)),
-            mutant(2, Genre::FnValue, "true", at(1, 30), at(1, 35)),
+            mutant(1, Genre::BinaryOperator, "<", at(1, 40), at(1, 41)),
+            mutant(2, Genre::FnValue, "true", at(1, 31), at(1, 43)),
             mutant(3, Genre::UnaryOperator, "", at(1, 1), at(1, 2)),
         ];
         let (text, placed) = switch(text, &mutants).unwrap();
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains("9000001u32 => a <= b, _ => a < b,"), "{text}");
+        assert!(text.contains("9000001u32 => (a as u16) < b, _ => a as u16 > b,"), "{text}");
         assert!(text.contains("9000002u32 => { return true; }"), "{text}");
         assert_eq!(placed, [1, 2], "the third stands nowhere");
     }
