@@ -202,10 +202,12 @@ load() {
             fill "${!port}" "$body"
             for connections in 1 32 128; do figure "$name" "$body" $connections warm; done
             sleep 1
-            end "$name"
-            python3 "$tools/evict.py" "$(dir_of "$name")"
-            up "$name"
-            figure "$name" "$body" 32 after
+            for connections in 1 32 128; do
+                end "$name"
+                python3 "$tools/evict.py" "$(dir_of "$name")"
+                up "$name"
+                figure "$name" "$body" $connections after
+            done
             end "$name"
         done
     done
