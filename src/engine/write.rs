@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Engine, Opened};
 use crate::entry::{RefuseReason, SetOptions, SetOutcome};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::digest::digest;
 use crate::format::object::{CHUNK_KEY_BYTES, ChunkKey, ObjectHead};
 use crate::format::record::{self, HEADER_BYTES};
@@ -154,6 +154,10 @@ impl Writing {
         let around = self.about.key.len() + self.about.metadata.len();
         self.engine.counters.bytes_admitted.add(around as u64 + self.object.written_bytes());
         self.engine.log.wait(&ticket, self.durability).await?;
+        // The head is where it should be, and a chunk in the segment before it may be lost.
+        if self.object.end() == Some(End::Lost) {
+            return Err(Error::WriteFailed);
+        }
         Ok(SetOutcome::Stored { durability: self.durability })
     }
 

@@ -68,6 +68,18 @@ async fn a_value_larger_than_a_segment_is_set_and_got_in_one_piece() {
     assert_eq!((cache.stats().objects, cache.stats().objects_bytes, cache.stats().live_bytes), (0, 0, 0));
 }
 
+/// Around the length at which a value does not fit a segment any more, with what the segment needs besides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_just_fits_a_segment_or_just_does_not_is_stored_either_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = small(dir.path()).open().await.unwrap();
+    for len in ((232 << 10)..(264 << 10)).step_by(509) {
+        let value = value(len as u64, len);
+        assert!(cache.set("key", value.clone()).await.unwrap().is_stored(), "{len} bytes");
+        assert!(*cache.get("key").await.unwrap().unwrap().value() == value, "{len} bytes");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokios_traits_write_read_and_seek() {
     let dir = tempfile::tempdir().unwrap();

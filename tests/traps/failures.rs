@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, When};
 use esker::backend::{Backend, OpenMode};
-use esker::{DiskCache, Durability, Error, Millis, SetOptions};
+use esker::{DiskCache, Durability, Error, Millis, RefuseReason, SetOptions, SetOutcome};
 
 use crate::table::{START, Table, eventually, fill_until, get, put, synced};
 
@@ -72,6 +72,51 @@ async fn trap_06_a_failing_disk_refuses_reads_on_and_recovers_without_a_restart(
     table.sim.clear_faults();
     put_when_the_disk_recovers(&cache, "after", "synced after").await;
     assert_eq!(get(&cache, "lost 3").await, None);
+}
+
+/// P1, P2. The disk loses a chunk in one segment, and takes the head in the next one: the object is lost, and said to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_a_lost_chunk_costs_its_object() {
+    for (seed, op) in [(21, OpKind::Write), (22, OpKind::Sync)] {
+        let mut table = Table::new(seed, 12);
+        table.config.chunk_len_bytes = 4096;
+        let cache = table.open().await;
+        put(&cache, "large", "old", synced()).await;
+        table.sim.set_faults(FaultPlan::default().fail_on("seg-", op, When::Nth(1), DiskError::Eio));
+        let outcome = cache.set_with("large", vec![7; 100 << 10], synced()).await;
+        // Refused, if the chunk was lost before there was a head.
+        let is_refused = matches!(outcome, Ok(SetOutcome::Refused { reason: RefuseReason::DiskFailed }));
+        assert!(is_refused || matches!(outcome, Err(Error::WriteFailed)), "{op:?}: {outcome:?}");
+        assert_eq!(get(&cache, "large").await, None, "{op:?}");
+        assert_eq!(cache.stats().objects, 0, "{op:?}");
+        assert_eq!(cache.stats().counts.entries_lost, u64::from(!is_refused), "{op:?}");
+        eventually("what is dead stays so", || async { cache.sync().await.is_ok() }).await;
+        table.sim.power_loss();
+        table.sim = table.sim.reopen();
+        assert_eq!(get(&table.open().await, "large").await, None, "{op:?}");
+    }
+}
+
+/// Where room is not short, nothing that is served goes in place of an expired segment that cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_an_expired_segment_that_cannot_be_read_costs_no_other() {
+    let table = Table::new(23, 12);
+    let cache = table.open().await;
+    put(&cache, "kept", "the kept value", synced()).await;
+    put(&cache, "brief", "the brief value", synced().ttl(Duration::from_secs(5))).await;
+    cache.close().await.unwrap();
+    let (path, _) = table.find_on_disk(b"the brief value");
+    assert_ne!(path, table.find_on_disk(b"the kept value").0);
+    let cache = table.open().await;
+    let name = path.file_name().unwrap().to_str().unwrap();
+    table.sim.set_faults(FaultPlan::default().fail_on(name, OpKind::Read, When::Always, DiskError::Eio));
+    table.clock.advance(10_000);
+    eventually("eviction tries", || async { cache.stats().counts.evictions_tried > 0 }).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(get(&cache, "kept").await.as_deref(), Some("the kept value"));
+    table.sim.clear_faults();
+    eventually("it goes when it can be read", || async { cache.stats().counts.segments_expired == 1 }).await;
+    assert_eq!(get(&cache, "kept").await.as_deref(), Some("the kept value"));
 }
 
 /// P2. An update that was accepted and then lost to the disk does not bring the old value back.
