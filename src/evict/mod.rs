@@ -71,23 +71,24 @@ impl Evictor {
         self.log.owes() && self.log.segments.census().available == 0
     }
 
-    /// Evicts up to `count` segments that the policy picks, which share one sync. How many there were.
+    /// Evicts up to `count` segments that the policy picks, which share one sync; of those that have not expired only so many
+    /// as are `missing`. How many there were.
     ///
     /// # Errors
     /// `Closed`.
-    pub async fn evict(&self, count: usize) -> Result<usize> {
+    pub async fn evict(&self, count: usize, missing: usize) -> Result<usize> {
         self.log.set_evicting(true);
         let counters = &self.log.counters;
         // Nobody else evicts.
         let unfreed = || counters.evictions_tried.get() - counters.segments_evicted.get();
         let before = unfreed();
-        let evicted = self.evict_and_free(count).await;
+        let evicted = self.evict_and_free(count, missing).await;
         counters.evictions_failed.add(unfreed() - before);
         self.log.set_evicting(!self.unfreed.lock().is_empty());
         evicted
     }
 
-    async fn evict_and_free(&self, count: usize) -> Result<usize> {
+    async fn evict_and_free(&self, count: usize, missing: usize) -> Result<usize> {
         self.log.retire_outlived();
         let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
         let mut needs_sync = false;
@@ -103,6 +104,10 @@ impl Evictor {
             let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
                 break;
             };
+            // Where an expired one cannot be read, none that is served goes in its place.
+            if reason != Reason::Expired && victims.len() >= missing {
+                break;
+            }
             self.log.counters.evictions_tried.add_one();
             if self.unfreed.lock().contains(&victim.id) {
                 // An earlier round emptied it. What that one wrote is on its way, or owed again if it was lost: writing it
