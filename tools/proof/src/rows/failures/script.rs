@@ -38,9 +38,10 @@ impl Shape {
     }
 
     fn plan(self) -> Plan {
-        let plan = Plan { max_value_bytes: 4_000, ..Plan::tight() };
+        // Of up to three chunks: some stand in two segments, and the head may be where nothing fails.
+        let plan = Plan { max_value_bytes: 12_000, ..Plan::tight() };
         match self {
-            Self::Roomy => Plan { capacity_bytes: 2 << 20, keeps: Keeps::Synced, ..plan },
+            Self::Roomy => Plan { capacity_bytes: 4 << 20, keeps: Keeps::Synced, ..plan },
             Self::Tight => Plan { capacity_bytes: 400 << 10, max_value_bytes: 8_000, ..plan },
         }
     }

@@ -16,6 +16,9 @@ use crate::row::{Order, Outcome, Row, Slice};
 
 use step::{Case, Tally};
 
+/// Cases that run side by side on each processor: most of the time one waits until the cache asks the disk again.
+const CASES_A_THREAD: usize = 4;
+
 /// The row.
 #[derive(Debug)]
 pub struct Full;
@@ -57,7 +60,7 @@ impl Row for Full {
         let run = |n: u64, tally: &mut Tally| case(n).run(order, sizes, tally);
         let begun = std::time::Instant::now();
         let cases = if only.is_some() { 1 } else { sizes };
-        let haul = crew::share(order.threads, cases, name, run, |_| false);
+        let haul = crew::share(CASES_A_THREAD * order.threads, cases, name, run, |_| false);
         let mut all = Tally::default();
         haul.tallies.iter().for_each(|tally| all.add(tally));
         let rate = all.sizes as f64 / begun.elapsed().as_secs_f64();
