@@ -95,10 +95,17 @@ fn fates(tree: &Tree, mutants: &[Mutant], tests: &[String]) -> Result<BTreeMap<u
 
 fn alone(tree: &Tree, mutant: &Mutant, tests: &[String], traced: &[Test]) -> Result<Fate> {
     tree.plant_alone(mutant)?;
-    let fate = match tree.programs(tests)? {
-        Some(_) => hunt::meet_all(mutant, traced, &tree.switched)?,
+    // The library's own tests are soon built, and catch most.
+    let (own, others): (Vec<Test>, Vec<Test>) = traced.iter().cloned().partition(Test::is_of_the_library);
+    let own_tests = ["-p", "esker", "--lib"].map(str::to_owned);
+    let mut fate = match tree.programs(&own_tests)? {
+        Some(_) => hunt::meet_all(mutant, &own, &tree.switched)?,
         None => Fate::Unviable,
     };
+    if matches!(fate, Fate::Survived | Fate::Unreached) && tree.programs(tests)?.is_some() {
+        fate = hunt::meet_all(mutant, &others, &tree.switched)?;
+    }
+    eprintln!("{fate:?}: {}", mutant.name);
     tree.restore(&mutant.file)?;
     Ok(fate)
 }

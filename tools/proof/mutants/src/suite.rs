@@ -60,6 +60,11 @@ impl Test {
         }
     }
 
+    /// Whether it stands in the library itself.
+    pub fn is_of_the_library(&self) -> bool {
+        self.program.name == "esker"
+    }
+
     /// Longer than this is late.
     pub fn limit(&self) -> Duration {
         Duration::from_secs(20) + self.took * 20
