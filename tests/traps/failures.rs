@@ -74,7 +74,7 @@ async fn trap_06_a_failing_disk_refuses_reads_on_and_recovers_without_a_restart(
     assert_eq!(get(&cache, "lost 3").await, None);
 }
 
-/// P1, P2. The disk loses a chunk in one segment, and takes the head in the next one: the object is lost, and said to be.
+/// P2, P3. The disk loses a chunk in one segment, and takes the head in the next one: the object is lost, and said to be.
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_06_a_lost_chunk_costs_its_object() {
     for (seed, op) in [(21, OpKind::Write), (22, OpKind::Sync)] {
