@@ -228,27 +228,35 @@ impl Stream {
             if self.ahead.front().is_some_and(|(first, _)| *first > index) {
                 self.ahead.clear();
             }
-            let most = if self.is_sequential { self.read_ahead(index) } else { 1 };
+            if self.is_sequential {
+                self.read_ahead(index);
+            }
             let read = match self.ahead.front_mut() {
                 Some((_, reading)) => {
                     let read = reading.await.unwrap_or(Err(Error::Closed));
                     self.ahead.pop_front();
                     read?
                 }
-                None => self.engine.chunks(&self.object, index, most).await?,
+                None => {
+                    let most = if self.is_sequential { self.end().saturating_sub(index).max(1) } else { 1 };
+                    self.engine.chunks(&self.object, index, most as usize).await?
+                }
             };
             (self.ready, self.index) = (read.into(), index);
         }
     }
 
-    /// Begins to read the windows from the one at `index` on, as far as there are chunks, unless one read gives them all: of
-    /// how many.
-    fn read_ahead(&mut self, index: u64) -> usize {
-        let end = self.object.chunk_count().min(self.stop);
-        let longest = self.longest_window();
+    /// The chunk at which it stops for now: the object's last is there, or what was asked for.
+    fn end(&self) -> u64 {
+        self.object.chunk_count().min(self.stop)
+    }
+
+    /// Begins to read the windows from the one at `index` on, as far as there are chunks, unless one read gives them all.
+    fn read_ahead(&mut self, index: u64) {
+        let (end, longest) = (self.end(), self.longest_window());
         if self.ahead.is_empty() {
             if index + longest as u64 >= end {
-                return end.saturating_sub(index).max(1) as usize;
+                return;
             }
             self.next = index;
         }
@@ -260,7 +268,6 @@ impl Stream {
             self.next += most as u64;
             self.window = longest.min(2 * self.window);
         }
-        1
     }
 }
 

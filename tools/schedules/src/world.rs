@@ -32,6 +32,8 @@ pub struct World {
     pub history: History,
     /// The settings.
     pub config: Config,
+    /// Whether the disk fails at times, so that writes may.
+    pub is_failing: bool,
     dice: Arc<Mutex<Dice>>,
     is_planted: bool,
 }
@@ -51,6 +53,7 @@ impl World {
             sim: Sim::new(seed),
             history: History::default(),
             config,
+            is_failing: false,
             dice: Arc::new(Mutex::new(Dice::new(seed))),
             is_planted,
         };
@@ -129,6 +132,7 @@ impl World {
         let write = match writer.finish().await {
             Ok(SetOutcome::Stored { .. }) => Write::Stored(version),
             Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }) => Write::Failed(version),
+            Ok(SetOutcome::Refused { .. }) | Err(Error::WriteFailed) if self.is_failing => Write::Failed(version),
             other => panic!("stream: {other:?}"),
         };
         self.history.end(begun, write, durability == Durability::Synced && write == Write::Stored(version));
