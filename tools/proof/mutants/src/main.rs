@@ -20,6 +20,7 @@ mod switch;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -86,8 +87,8 @@ fn fates(tree: &Tree, mutants: &[Mutant], tests: &[String]) -> Result<BTreeMap<u
     let hunted = hunt::hunt(&switches, &traced, &tree.switched, 2 * threads)?;
     fates.extend(switches.iter().map(|m| m.id).zip(hunted));
     for mutant in mutants {
-        if !fates.contains_key(&mutant.id) {
-            fates.insert(mutant.id, alone(tree, mutant, tests, &traced)?);
+        if let Entry::Vacant(fate) = fates.entry(mutant.id) {
+            fate.insert(alone(tree, mutant, tests, &traced)?);
         }
     }
     Ok(fates)
@@ -102,8 +103,11 @@ fn alone(tree: &Tree, mutant: &Mutant, tests: &[String], traced: &[Test]) -> Res
         Some(_) => hunt::meet_all(mutant, &own, &tree.switched)?,
         None => Fate::Unviable,
     };
-    if matches!(fate, Fate::Survived | Fate::Unreached) && tree.programs(tests)?.is_some() {
-        fate = hunt::meet_all(mutant, &others, &tree.switched)?;
+    if matches!(fate, Fate::Survived | Fate::Unreached) {
+        fate = match tree.programs(tests)? {
+            Some(_) => hunt::meet_all(mutant, &others, &tree.switched)?,
+            None => Fate::Unviable,
+        };
     }
     eprintln!("{fate:?}: {}", mutant.name);
     tree.restore(&mutant.file)?;
