@@ -238,8 +238,10 @@ impl Stream {
                     read?
                 }
                 None => {
-                    let most = if self.is_sequential { self.end().saturating_sub(index).max(1) } else { 1 };
-                    self.engine.chunks(&self.object, index, most as usize).await?
+                    // Its writer may have added some since the windows were asked for: they come with the next read.
+                    let longest = if self.is_sequential { self.longest_window() } else { 1 };
+                    let most = (self.end().saturating_sub(index) as usize).clamp(1, longest);
+                    self.engine.chunks(&self.object, index, most).await?
                 }
             };
             (self.ready, self.index) = (read.into(), index);
