@@ -75,8 +75,8 @@ async fn half_written_leaves_dead_chunks_and_what_was_there() {
     let mut writer = cache.writer("key", SetOptions::new()).await.unwrap();
     writer.write_bytes(value(1, 10 * CHUNK).into()).await.unwrap();
     cache.sync().await.unwrap();
-    std::mem::forget(writer);
     place.kill();
+    drop(writer);
     let summary = place.assert_agrees("half-written").await;
     assert_eq!((summary.entries, summary.objects, summary.objects_not_whole), (1, 0, 0));
     assert!(summary.chunks_dead >= 9 && summary.chunks_live == 0 && summary.live_bytes < 100, "{summary:?}");

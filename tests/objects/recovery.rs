@@ -13,12 +13,12 @@ async fn an_object_that_was_not_finished_does_not_appear_and_its_chunks_are_coun
     writer.write_bytes(value(1, 100_000)).await.unwrap();
     cache.sync().await.unwrap();
     // As a kill leaves it.
-    std::mem::forget(writer);
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
+    drop(writer);
     let cache = small(copy.path()).open().await.unwrap();
     assert_eq!(cache.get("key").await.unwrap().unwrap().value(), "old");
     let report = cache.recovery_report();
