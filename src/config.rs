@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::types::{BLOCK_BYTES, BackendKind, MAX_KEY_BYTES};
+use crate::types::{BLOCK_BYTES, BackendKind, EvictionPolicy, MAX_KEY_BYTES};
 
 /// The smallest segment, in bytes.
 pub const MIN_SEGMENT_LEN_BYTES: u64 = 64 << 10;
@@ -27,7 +27,7 @@ pub const MIN_CHUNK_LEN_BYTES: u64 = BLOCK_BYTES;
 /// The longest chunk of a large value, in bytes.
 pub const MAX_CHUNK_LEN_BYTES: u64 = 8 << 20;
 /// The most of a segment that eviction may rewrite, in percent: the rest is the room that it makes.
-pub const MAX_REINSERT_PERCENT: u8 = 90;
+pub const MAX_REWRITE_SHARE_PERCENT: u8 = 90;
 
 /// Every setting of the engine. [`Config::default`] says what each is if it is not set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,9 +62,11 @@ pub struct Config {
     pub default_ttl_ms: Option<u64>,
     /// Entries whose time to live is at most this go to an append stream of their own.
     pub short_ttl_ms: u64,
-    /// At most this share of a segment, in percent, is rewritten when it is evicted, up to [`MAX_REINSERT_PERCENT`]; 0
-    /// drops the oldest (FIFO).
-    pub reinsert_percent: u8,
+    /// Which segment goes when room is needed, and what of it is kept.
+    pub eviction: EvictionPolicy,
+    /// At most this share of a segment, in percent, is rewritten when it is evicted, up to [`MAX_REWRITE_SHARE_PERCENT`]:
+    /// hits against bytes written.
+    pub rewrite_share_percent: u8,
     /// Write past the page cache (O_DIRECT) where the file system can.
     pub direct_io: bool,
     /// Whether `open` returns before the segments are indexed. Until they are, every get is a miss, counted as
@@ -92,7 +94,8 @@ impl Default for Config {
             max_key_bytes: MAX_KEY_BYTES,
             default_ttl_ms: None,
             short_ttl_ms: 60_000,
-            reinsert_percent: 25,
+            eviction: EvictionPolicy::default(),
+            rewrite_share_percent: 50,
             direct_io: true,
             index_in_background: false,
             lock_wait_ms: 30_000,
@@ -115,6 +118,12 @@ impl Config {
     /// How many segments of `segment_len_bytes` the capacity holds.
     pub fn max_segments(&self, segment_len_bytes: u64) -> u64 {
         self.capacity_bytes.saturating_sub(DIRECTORY_OVERHEAD_BYTES) / segment_len_bytes
+    }
+
+    /// How much of a segment of this length is rewritten at most when it is evicted, in percent and in bytes.
+    pub(crate) fn rewrite_share(&self, segment_len_bytes: u64) -> (u64, u64) {
+        let percent = if self.eviction == EvictionPolicy::Fifo { 0 } else { u64::from(self.rewrite_share_percent) };
+        (percent, segment_len_bytes * percent / 100)
     }
 
     /// The flush interval.
@@ -156,10 +165,10 @@ impl Config {
         if !(1..=MAX_KEY_BYTES).contains(&self.max_key_bytes) {
             return bad(format!("max_key_bytes is {}; it must be 1 to {MAX_KEY_BYTES}", self.max_key_bytes));
         }
-        if self.reinsert_percent > MAX_REINSERT_PERCENT {
-            let has = self.reinsert_percent;
+        if self.rewrite_share_percent > MAX_REWRITE_SHARE_PERCENT {
+            let has = self.rewrite_share_percent;
             return bad(format!(
-                "reinsert_percent is {has}; at most {MAX_REINSERT_PERCENT}, so that writing frees room"
+                "rewrite_share_percent is {has}; at most {MAX_REWRITE_SHARE_PERCENT}, so that writing frees room"
             ));
         }
         if self.io_timeout_ms == 0 {

@@ -128,7 +128,8 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
-    BackendKind, Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, RecordKind, SegmentId, Sequence,
+    BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, RecordKind, SegmentId,
+    Sequence,
 };
 
 #[cfg(doctest)]

@@ -18,7 +18,7 @@ use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::index::Index;
 use crate::index::load::Batch;
 use crate::object::Objects;
-use crate::segment::{Extent, Segment, SegmentSet, Summary};
+use crate::segment::{Extent, Name, Segment, SegmentSet, Stream, Summary};
 use crate::stats::{Progress, RecoveryReport};
 use crate::sync::task;
 use crate::types::{Millis, SegmentId, Sequence};
@@ -240,7 +240,8 @@ async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used
         seal(&*file, &one, unsealed, r.manifest.segment_len_bytes).await.map_err(Error::io("seal", &path))?;
         file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     }
-    let segment = Segment::sealed(one.id, slot, path, file, one.summary);
+    let name = Name { id: one.id, slot, stream: Stream::of_number(one.stream), path };
+    let segment = Segment::sealed(name, file, one.summary);
     segment.set_horizon(r.segments.newest_id());
     r.segments.install(Arc::new(segment));
     Ok(())

@@ -122,8 +122,8 @@ counters! {
     segments_expired,
     /// Of these, segments in which nothing was served any more.
     segments_dead,
-    /// Of these, segments that went because they were the oldest.
-    segments_oldest,
+    /// Of these, segments that held something, and went because the policy says so.
+    segments_by_policy,
     /// Entries that eviction dropped.
     entries_evicted,
     /// Entries that eviction rewrote.
@@ -196,6 +196,10 @@ pub struct Stats {
     pub objects_bytes: u64,
     /// Memory that the hot tier takes, in bytes.
     pub memory_bytes: u64,
+    /// Memory for the fingerprints of what eviction dropped, in bytes.
+    pub ghost_bytes: u64,
+    /// Where there are two logs: what the one of new entries may take before its segments go first, in bytes.
+    pub new_log_bytes: Option<u64>,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
     /// Buffers for writing that were made.

@@ -110,6 +110,72 @@ pub enum Durability {
     Synced,
 }
 
+/// Which segment goes when room is needed, and what of it is kept. Segments whose entries have all expired, or of which
+/// nothing is served, go before any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvictionPolicy {
+    /// The oldest; nothing is kept: the fewest bytes written.
+    Fifo,
+    /// The oldest; what was read since it was written is kept, the most hits a byte first (FIFO with reinsertion, which is
+    /// CLOCK with a counter of 2 bits; Corbató 1968).
+    Clock,
+    /// The oldest; what was read is kept, what was written last first (like LRU).
+    Lru,
+    /// The oldest; what was read is kept, the most read first, and keeps half of its hits (like LFU with aging).
+    Lfu,
+    /// The one with the most dead bytes; what was read is kept.
+    MostDead,
+    /// The one with the best of dead bytes times age (cost-benefit cleaning; Rosenblum and Ousterhout, SOSP'91); what was
+    /// read is kept.
+    Hybrid,
+    /// Two logs, new entries in one of a tenth of the capacity: what is read twice there moves to the main log, what was
+    /// dropped a while ago and comes again goes to it at once (S3-FIFO; Yang et al., SOSP'23).
+    S3Fifo,
+    /// As `S3Fifo`, but the log of new entries grows and shrinks with what is asked for again after it was dropped (ARC;
+    /// Megiddo and Modha, FAST'03).
+    #[default]
+    Adaptive,
+    /// As `Adaptive`, keeping what has the most hits a byte: more hits where sizes differ, fewer bytes served from the cache.
+    SizeAware,
+}
+
+impl EvictionPolicy {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Fifo,
+        Self::Clock,
+        Self::Lru,
+        Self::Lfu,
+        Self::MostDead,
+        Self::Hybrid,
+        Self::S3Fifo,
+        Self::Adaptive,
+        Self::SizeAware,
+    ];
+
+    /// Whether what has proved its worth has a log of its own.
+    pub fn has_main(self) -> bool {
+        matches!(self, Self::S3Fifo | Self::Adaptive | Self::SizeAware)
+    }
+}
+
+impl std::fmt::Display for EvictionPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fifo => "fifo",
+            Self::Clock => "clock",
+            Self::Lru => "lru",
+            Self::Lfu => "lfu",
+            Self::MostDead => "most_dead",
+            Self::Hybrid => "hybrid",
+            Self::S3Fifo => "s3_fifo",
+            Self::Adaptive => "adaptive",
+            Self::SizeAware => "size_aware",
+        })
+    }
+}
+
 /// Which way the bytes go to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

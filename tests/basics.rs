@@ -1,8 +1,12 @@
 //! The cache from its user's side: what goes in comes out, after a reopen too.
 
+#[path = "common/mod.rs"]
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::settled;
 use esker::clock::ManualClock;
 use esker::{BackendKind, Cache, DiskCache, Durability, Millis, SetOptions, SetOutcome, Source};
 
@@ -64,20 +68,6 @@ async fn written_entries_survive_a_drop_without_close() {
     assert_eq!(cache.recovery_report().segments_scanned, 1, "{:?}", cache.recovery_report());
     for n in 0..50u64 {
         assert_eq!(cache.get(n.to_le_bytes()).await.unwrap().unwrap().value(), &value(n, 5000));
-    }
-}
-
-/// Waits until eviction has made the room it keeps.
-async fn settled(cache: &DiskCache) {
-    cache.sync().await.unwrap();
-    let mut before = u64::MAX;
-    loop {
-        let evicted = cache.stats().counts.segments_evicted;
-        if evicted == before {
-            return;
-        }
-        before = evicted;
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -160,15 +160,15 @@ async fn evictions_are_counted_by_their_reason() {
         set(&cache, &format!("k{}", n % 3), 7_000).await;
     }
     let counts = eventually("dead segments go first", &cache, |s| s.counts.segments_dead >= 5).await;
-    assert_eq!(counts.segments_oldest, 0, "nothing that is served had to go");
+    assert_eq!(counts.segments_by_policy, 0, "nothing that is served had to go");
     for n in 0..200 {
         set(&cache, &format!("new {n}"), 7_000).await;
     }
-    let counts = eventually("the oldest go", &cache, |s| s.counts.segments_oldest >= 10).await;
+    let counts = eventually("the oldest go", &cache, |s| s.counts.segments_by_policy >= 10).await;
     assert!(counts.segments_evicted >= 17 && counts.entries_evicted > 0, "{counts:?}");
     eventually("every eviction has one reason and one outcome", &cache, |s| {
         let c = &s.counts;
-        c.segments_expired + c.segments_dead + c.segments_oldest == c.segments_evicted
+        c.segments_expired + c.segments_dead + c.segments_by_policy == c.segments_evicted
             && c.evictions_tried == c.segments_evicted + c.evictions_failed
     })
     .await;

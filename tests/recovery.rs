@@ -293,7 +293,7 @@ async fn recovered_entries_keep_their_segment_from_counting_as_dead() {
     let cache = table.open().await;
     fill_until(&cache, |cache| cache.stats().counts.segments_evicted >= 2).await;
     let counts = cache.stats().counts;
-    assert_eq!((counts.segments_dead, counts.segments_oldest), (0, counts.segments_evicted));
+    assert_eq!((counts.segments_dead, counts.segments_by_policy), (0, counts.segments_evicted));
 }
 
 /// More records than one thread is given.

@@ -14,7 +14,7 @@ use esker::backend::sim::Sim;
 use esker::backend::{Backend, DiskFile, IoFuture, OpenMode};
 use esker::clock::ManualClock;
 use esker::config::{DIRECTORY_OVERHEAD_BYTES, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES, MIN_SEGMENTS};
-use esker::{BackendKind, Config, DiskCache, Error, Millis, RefuseReason, SetOptions, SetOutcome};
+use esker::{BackendKind, Config, DiskCache, Error, EvictionPolicy, Millis, RefuseReason, SetOptions, SetOutcome};
 
 const START: Millis = Millis(1_700_000_000_000);
 
@@ -84,9 +84,12 @@ async fn default_ttl_ms_is_for_entries_without_one_of_their_own() {
 
 /// What is read all the time is rewritten by eviction, unless nothing may be.
 #[tokio::test(flavor = "multi_thread")]
-async fn reinsert_percent_zero_is_first_in_first_out() {
-    for (reinsert_percent, is_kept) in [(0, false), (25, true)] {
-        let cache = open(Config { reinsert_percent, ..config() }).await;
+async fn what_is_read_is_kept_unless_nothing_may_be_rewritten() {
+    let adaptive = EvictionPolicy::Adaptive;
+    for (rewrite_share_percent, eviction, is_kept) in
+        [(0, adaptive, false), (25, adaptive, true), (25, EvictionPolicy::Fifo, false)]
+    {
+        let cache = open(Config { rewrite_share_percent, eviction, ..config() }).await;
         cache.set("hot", "v").await.unwrap();
         let mut n = 0;
         while cache.stats().counts.segments_evicted < 20 {
@@ -95,8 +98,8 @@ async fn reinsert_percent_zero_is_first_in_first_out() {
             n += 1;
         }
         let counts = cache.stats().counts;
-        assert_eq!(is_there(&cache, "hot").await, is_kept, "{reinsert_percent} %: {counts:?}");
-        assert_eq!(counts.entries_reinserted > 0, is_kept, "{reinsert_percent} %: {counts:?}");
+        assert_eq!(is_there(&cache, "hot").await, is_kept, "{rewrite_share_percent} %: {counts:?}");
+        assert_eq!(counts.entries_reinserted > 0, is_kept, "{rewrite_share_percent} %: {counts:?}");
     }
 }
 

@@ -259,6 +259,8 @@ impl Inner {
             index_bytes: 0,
             objects_bytes: 0,
             memory_bytes: used_bytes,
+            ghost_bytes: 0,
+            new_log_bytes: None,
             dirty_bytes: 0,
             buffers_made: 0,
             buffers_reused: 0,

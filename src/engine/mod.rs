@@ -8,6 +8,7 @@ use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
 use crate::error::{Error, Result};
+use crate::evict::Split;
 use crate::format::digest::digest;
 use crate::index::Index;
 use crate::log::Log;
@@ -53,6 +54,7 @@ pub struct Engine {
     objects: Arc<Objects>,
     segments: Arc<SegmentSet>,
     log: Arc<Log>,
+    split: Arc<Split>,
     memory: Option<HotTier>,
     clock: Arc<SteadyClock>,
     counters: Arc<Counters>,
@@ -120,6 +122,8 @@ impl Engine {
             index_bytes: self.index.allocated_bytes(),
             objects_bytes: self.objects.memory_bytes(),
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
+            ghost_bytes: self.split.ghost_bytes(),
+            new_log_bytes: self.split.new_log_bytes(),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,
             buffers_reused,

@@ -12,7 +12,7 @@ use crate::catalog::{self, Directory};
 use crate::clock::SteadyClock;
 use crate::config::{Config, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES};
 use crate::error::{Error, Result};
-use crate::evict::Evictor;
+use crate::evict::{Evictor, Split};
 use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::{Log, LogParts};
@@ -124,7 +124,9 @@ impl Prepared {
             manifest: recovered.manifest,
             last_sequence: recovered.last_sequence,
         }));
+        let split = Arc::new(Split::new(config.eviction, segments.limit(), segments.segment_len_bytes()));
         let engine = Engine {
+            split,
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
             config,
@@ -151,7 +153,7 @@ impl Engine {
         *self.lock.lock() = Some(directory.lock.clone());
         let mut tasks: Vec<_> =
             Stream::ALL.iter().map(|&stream| task::spawn(self.log.clone().run_writer(stream))).collect();
-        let evictor = Arc::new(Evictor::new(self.log.clone(), self.seed));
+        let evictor = Arc::new(Evictor::new(self.log.clone(), self.split.clone(), self.seed));
         let shrunk = evictor.shrink().await;
         tasks.push(task::spawn(evictor.run()));
         *self.tasks.lock().await = tasks;

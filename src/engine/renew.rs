@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::format::record;
 use crate::log::{Appended, Entry, Order};
 use crate::read::{self, Failure};
+use crate::segment::Stream;
 use crate::types::{Durability, RecordKind};
 
 impl Engine {
@@ -47,6 +48,9 @@ impl Engine {
             }
             let (created, expires) = (record.header.created, record.header.expires);
             let stream = self.stream_of(expires.map(|at| at.0.saturating_sub(created.0)));
+            // It has proved its worth where it is.
+            let is_main = self.segments.get(location.slot).is_some_and(|segment| segment.stream.is_main());
+            let stream = if is_main && self.split.has_main() { Stream::Main } else { stream };
             let (value, metadata) = (record.value(), &metadata[..]);
             let value_crc = record::value_crc(metadata, value);
             let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object: None };

@@ -30,16 +30,18 @@ impl Engine {
     ) -> Result<SetOutcome> {
         let digest = self.check_key(key)?;
         let Times { created, expires, stream } = self.times(&options)?;
-        if self.config.max_value_bytes.is_some_and(|most| value.len() as u64 > most) {
+        if value.len() as u64 > self.max_value_bytes() {
             return Ok(self.refuse(digest, RefuseReason::TooLarge));
         }
         let value_crc = record::value_crc(&options.metadata, &value);
         let (kind, metadata) = (RecordKind::Put, &options.metadata);
         let entry = Entry { kind, digest, key, metadata, value: &value, value_crc, created, expires, object: None };
+        let len_bytes = entry.class().map_or(0, |class| class.len_bytes());
+        let stream = self.placed(stream, digest, len_bytes);
         let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(ticket, _)) => ticket,
             Ok(Appended::Stale) => return Err(Error::Closed),
-            Err(RefuseReason::TooLarge) if value.len() as u64 <= self.config.capacity_bytes => {
+            Err(RefuseReason::TooLarge) => {
                 return self.set_in_chunks(key, value, &options, wait).await;
             }
             Err(reason) => return Ok(self.refuse(digest, reason)),
@@ -48,6 +50,11 @@ impl Engine {
         self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
         self.log.wait(&ticket, options.durability).await?;
         Ok(SetOutcome::Stored { durability: options.durability })
+    }
+
+    /// The longest value that may be stored at all, in bytes.
+    pub(super) fn max_value_bytes(&self) -> u64 {
+        self.config.max_value_bytes.unwrap_or(u64::MAX).min(self.config.capacity_bytes)
     }
 
     /// When an entry that is set now expires, and which stream it goes to.
@@ -65,6 +72,12 @@ impl Engine {
             Some(ttl) if ttl <= self.config.short_ttl_ms => Stream::ShortLived,
             _ => Stream::New,
         }
+    }
+
+    /// The stream of an entry of this length that comes now: if eviction dropped it a while ago, the main log's.
+    pub(super) fn placed(&self, stream: Stream, digest: Digest, len_bytes: u64) -> Stream {
+        let is_recalled = stream == Stream::New && self.split.recalls(digest, len_bytes);
+        if is_recalled { Stream::Main } else { stream }
     }
 
     /// A refused update leaves no older value behind (P2, trap 4).

@@ -54,7 +54,8 @@ impl Engine {
             object,
             about,
             digest,
-            stream: times.stream,
+            // Its length is not known yet: it has a chunk, at least.
+            stream: self.placed(times.stream, digest, self.config.chunk_len_bytes),
             durability: options.durability,
             wait,
             refused: Mutex::new(None),
@@ -117,8 +118,7 @@ impl Writing {
             return;
         }
         let len = self.object.written_bytes() + bytes.len() as u64;
-        if self.engine.config.max_value_bytes.is_some_and(|most| len > most) || len > self.engine.config.capacity_bytes
-        {
+        if len > self.engine.max_value_bytes() {
             return self.refuse(RefuseReason::TooLarge);
         }
         self.object.add(bytes);

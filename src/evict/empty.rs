@@ -16,7 +16,7 @@ use crate::types::{Millis, RecordKind, SegmentId, Sequence};
 use policy::Resident;
 
 /// Length of a marker's record.
-const MARKER_BYTES: u64 = 64;
+pub(super) const MARKER_BYTES: u64 = 64;
 /// The hits of what is read or written now.
 const IN_USE: u8 = u8::MAX;
 
@@ -37,12 +37,12 @@ impl Evictor {
         let residents = groups.iter().enumerate().map(resident).collect();
         // A marker for each row must fit besides: what cannot be covered cannot be freed.
         let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
-        let percent = u64::from(self.log.config.reinsert_percent);
-        let budget = self.log.segments.segment_len_bytes() * percent / 100;
+        let (_, budget) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
         let budget = budget.min(self.log.room_for_rewrites().saturating_sub(markers));
-        for n in policy::worth_keeping(residents, budget) {
+        let is_new = self.split.has_main() && !victim.stream.is_main();
+        for n in policy::worth_keeping(self.log.config.eviction, is_new, residents, budget) {
             for &i in &groups[n].rows {
-                self.reinsert(&rows[i], locate(victim, &rows[i]), groups[n].object.as_ref()).await?;
+                self.reinsert(&rows[i], locate(victim, &rows[i]), &groups[n]).await?;
             }
         }
         self.end_objects(victim);
@@ -114,23 +114,26 @@ impl Evictor {
     /// What still has chunks in the segment ends.
     fn end_objects(&self, victim: &Segment) {
         for object in self.log.objects.in_slot(victim.slot) {
-            if object.head().is_some() {
+            if let Some((digest, _)) = object.head() {
                 self.log.counters.entries_evicted.add_one();
+                self.split.dropped(victim.stream.is_main(), digest, object.written_bytes());
             }
             self.log.end_object(&object, End::Evicted);
         }
     }
 
     /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
-    async fn reinsert(&self, row: &Row, from: Location, object: Option<&Arc<Object>>) -> Result<()> {
+    async fn reinsert(&self, row: &Row, from: Location, group: &Group) -> Result<()> {
         let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
         let is_expired = record.is_expired(self.log.clock.now());
         if record.header.kind != row.kind || record.header.sequence != row.sequence || is_expired {
             return Ok(());
         }
-        let object = object.filter(|_| row.kind == RecordKind::Chunk);
+        let object = group.object.as_ref().filter(|_| row.kind == RecordKind::Chunk);
         let entry = Entry { object, ..entry_of(&record, row) };
-        let appended = self.log.append(Stream::Reinserted, &entry, Order::Moved(from, row.sequence), true).await?;
+        let hits = policy::hits_kept(self.log.config.eviction, group.hits);
+        let order = Order::Moved { from, sequence: row.sequence, hits };
+        let appended = self.log.append(Stream::Reinserted, &entry, order, true).await?;
         if let Ok(Appended::Done(..)) = appended {
             if row.kind != RecordKind::Chunk {
                 self.log.counters.entries_reinserted.add_one();
@@ -148,6 +151,9 @@ impl Evictor {
         let Some(found) = self.log.forget(row.digest, at) else { return Ok(false) };
         if is_entry {
             self.log.counters.entries_evicted.add_one();
+        }
+        if row.kind == RecordKind::Put && !row.is_expired(self.log.clock.now()) {
+            self.split.dropped(victim.stream.is_main(), row.digest, row.len_bytes());
         }
         if (found.older || is_behind) && self.may_be_covered(victim.id, row, victim.horizon()) {
             self.leave_marker(row, victim.horizon()).await?;

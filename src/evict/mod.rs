@@ -27,14 +27,19 @@ use crate::sync::task::JoinSet;
 use crate::types::{BLOCK_BYTES, Digest, Durability, SegmentId, Sequence};
 
 mod empty;
+mod ghost;
 pub mod policy;
+mod split;
 mod upkeep;
 
-use policy::{Candidate, Reason};
+use empty::MARKER_BYTES;
+use policy::{Candidate, Choice, Reason};
+pub use split::Split;
 
 /// Empties segments.
 pub struct Evictor {
     log: Arc<Log>,
+    split: Arc<Split>,
     seed: [u8; 16],
     /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
     unfreed: Mutex<HashSet<SegmentId>>,
@@ -44,8 +49,8 @@ pub struct Evictor {
 
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
-    pub fn new(log: Arc<Log>, seed: [u8; 16]) -> Self {
-        Self { log, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
+    pub fn new(log: Arc<Log>, split: Arc<Split>, seed: [u8; 16]) -> Self {
+        Self { log, split, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -57,13 +62,23 @@ impl Evictor {
                 Candidate {
                     id: s.id,
                     slot: s.slot,
+                    is_main: s.stream.is_main(),
                     live_entries: self.log.segments.live_entries(s.slot),
+                    live_bytes: self.log.segments.live_bytes_of(s.slot) + u64::from(summary.markers) * MARKER_BYTES,
                     last_expiry_s: summary.last_expiry_s,
                     markers: summary.markers,
                     is_void: summary.is_void,
                 }
             })
             .collect()
+    }
+
+    /// Whether the log of new entries takes more than its share, not counting those that go. `None`: there is one log.
+    fn is_new_over(&self, going: &[(Arc<Segment>, Reason)]) -> Option<bool> {
+        let most = self.split.new_log_bytes()?;
+        let is_counted = |s: &&Arc<Segment>| !s.stream.is_main() && going.iter().all(|(v, _)| v.id != s.id);
+        let segments = self.log.segments.used().iter().filter(is_counted).count() as u64;
+        Some(segments * self.log.segments.segment_len_bytes() > most)
     }
 
     /// Whether markers are owed and there is no segment to write them to.
@@ -100,8 +115,15 @@ impl Evictor {
             if self.has_no_room_to_pay() && candidates.iter().any(|c| c.is_void) {
                 candidates.retain(|c| c.is_void);
             }
-            let picked = policy::pick(&candidates, self.log.clock.now());
-            let Some((victim, reason)) = picked.and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r))) else {
+            let choice = Choice {
+                policy: self.log.config.eviction,
+                candidates: &candidates,
+                now: self.log.clock.now(),
+                segment_len_bytes: self.log.segments.segment_len_bytes(),
+                is_new_over: self.is_new_over(&victims),
+            };
+            let Some((victim, reason)) = choice.pick().and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r)))
+            else {
                 break;
             };
             // Where an expired one cannot be read, none that is served goes in its place.
@@ -261,7 +283,7 @@ async fn free(log: Arc<Log>, victim: Arc<Segment>, reason: Reason) -> bool {
     match reason {
         Reason::Expired => log.counters.segments_expired.add_one(),
         Reason::Dead => log.counters.segments_dead.add_one(),
-        Reason::Oldest => log.counters.segments_oldest.add_one(),
+        Reason::Policy => log.counters.segments_by_policy.add_one(),
     }
     if log.segments.is_over_limit() && log.backend.remove(&victim.path).await.is_ok() {
         let _ = log.backend.sync_dir(log.segments.dir()).await;

@@ -1,10 +1,13 @@
-//! Which segment goes next, and which of its entries are worth rewriting: pure functions over summaries.
-//!
-//! FIFO with reinsertion: the oldest segment is dropped, what was read since it was written is rewritten, the most
-//! read first, up to a bound (the 2-bit counter of CLOCK, per entry; Corbató 1968). `reinsert_percent` = 0 is plain
-//! FIFO. Choose it where every byte written counts more than the hit ratio.
+//! Which segment goes next, and which of its entries are worth rewriting: pure functions over summaries, one for each
+//! [`EvictionPolicy`], which says where each comes from.
 
-use crate::types::{Millis, SegmentId};
+use std::cmp::Reverse;
+
+use crate::types::{EvictionPolicy, Millis, SegmentId};
+
+/// Hits that an entry needs to get from the log of new entries to the main one. It was written once, so this is its third
+/// use.
+const PROMOTED_AT: u8 = 2;
 
 /// A sealed segment.
 #[derive(Debug, Clone, Copy)]
@@ -13,8 +16,12 @@ pub struct Candidate {
     pub id: SegmentId,
     /// Its slot.
     pub slot: u16,
+    /// Whether it belongs to the main log.
+    pub is_main: bool,
     /// Entries in it that are served.
     pub live_entries: u64,
+    /// Bytes that are served, or must be carried on.
+    pub live_bytes: u64,
     /// When its last entry expires, in unix seconds; `u32::MAX`: never.
     pub last_expiry_s: u32,
     /// Deletes and markers in it, which must be carried on.
@@ -30,19 +37,55 @@ pub enum Reason {
     Expired,
     /// Nothing in it is served any more.
     Dead,
-    /// It is the oldest.
-    Oldest,
+    /// The policy says so.
+    Policy,
 }
 
-/// The segment that goes next. One that costs nothing goes first, if it holds no markers: these are dropped only when
-/// what they cover is gone, so taking such a segment out of turn would move them for ever.
-pub fn pick(candidates: &[Candidate], now: Millis) -> Option<(Candidate, Reason)> {
-    let oldest = |reason: Reason, of: &dyn Fn(&&Candidate) -> bool| {
-        candidates.iter().filter(of).min_by_key(|c| c.id).map(|c| (*c, reason))
-    };
-    oldest(Reason::Expired, &|c| is_expired(c, now))
-        .or_else(|| oldest(Reason::Dead, &|c| c.markers == 0 && c.live_entries == 0))
-        .or_else(|| oldest(Reason::Oldest, &|_| true))
+/// What there is to choose from.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// How it is chosen.
+    pub policy: EvictionPolicy,
+    /// The sealed segments.
+    pub candidates: &'a [Candidate],
+    /// The time.
+    pub now: Millis,
+    /// Length of a segment.
+    pub segment_len_bytes: u64,
+    /// Whether the log of new entries has more than its share; `None`: there is one log.
+    pub is_new_over: Option<bool>,
+}
+
+impl Choice<'_> {
+    /// The segment that goes next. One that costs nothing goes first, if it holds no markers: these are dropped only when
+    /// what they cover is gone, so taking such a segment out of turn would move them for ever.
+    pub fn pick(&self) -> Option<(Candidate, Reason)> {
+        let oldest = |reason: Reason, of: &dyn Fn(&&Candidate) -> bool| {
+            self.candidates.iter().filter(of).min_by_key(|c| c.id).map(|c| (*c, reason))
+        };
+        oldest(Reason::Expired, &|c| is_expired(c, self.now))
+            .or_else(|| oldest(Reason::Dead, &|c| c.markers == 0 && c.live_entries == 0))
+            .or_else(|| self.by_policy().map(|c| (*c, Reason::Policy)))
+    }
+
+    fn by_policy(&self) -> Option<&Candidate> {
+        let all = || self.candidates.iter();
+        let oldest = |of: &dyn Fn(&&Candidate) -> bool| all().filter(of).min_by_key(|c| c.id);
+        match (self.policy, self.is_new_over) {
+            (EvictionPolicy::MostDead, _) => all().min_by_key(|c| (c.live_bytes, c.id)),
+            (EvictionPolicy::Hybrid, _) => all().max_by(|a, b| self.benefit(a).total_cmp(&self.benefit(b))),
+            (_, Some(is_new_over)) => oldest(&|c| c.is_main != is_new_over).or_else(|| oldest(&|_| true)),
+            (_, None) => oldest(&|_| true),
+        }
+    }
+
+    /// Of moving a segment's live part to free the rest: bytes freed times age, for bytes read and written.
+    fn benefit(&self, candidate: &Candidate) -> f64 {
+        let newest = self.candidates.iter().map(|c| c.id.0).max().unwrap_or(0);
+        let age = (newest - candidate.id.0 + 1) as f64;
+        let live = (candidate.live_bytes as f64 / self.segment_len_bytes as f64).min(1.0);
+        (1.0 - live) * age / (1.0 + live)
+    }
 }
 
 /// Whether all entries of a segment have expired, and it can go at once.
@@ -62,10 +105,24 @@ pub struct Resident {
     pub hits: u8,
 }
 
-/// The rows to rewrite: those that were read, the most read first, then the newest, within `budget_bytes`.
-pub fn worth_keeping(mut residents: Vec<Resident>, budget_bytes: u64) -> Vec<usize> {
-    residents.retain(|r| r.hits > 0);
-    residents.sort_by_key(|r| std::cmp::Reverse((r.hits, r.row)));
+/// The rows to rewrite within `budget_bytes`: those that were read often enough, what the policy prefers first.
+/// `is_new`: the segment is one of new entries, and the main log is another.
+pub fn worth_keeping(
+    policy: EvictionPolicy,
+    is_new: bool,
+    mut residents: Vec<Resident>,
+    budget_bytes: u64,
+) -> Vec<usize> {
+    let least = if is_new { PROMOTED_AT } else { 1 };
+    residents.retain(|r| r.hits >= least);
+    residents.sort_by_key(|r| {
+        let worth = match policy {
+            EvictionPolicy::Lru => 0,
+            EvictionPolicy::Clock | EvictionPolicy::SizeAware => (u64::from(r.hits) << 48) / r.len_bytes.max(1),
+            _ => u64::from(r.hits),
+        };
+        Reverse((worth, r.row))
+    });
     let mut left = budget_bytes;
     let mut rows = Vec::new();
     for resident in residents {
@@ -78,12 +135,24 @@ pub fn worth_keeping(mut residents: Vec<Resident>, budget_bytes: u64) -> Vec<usi
     rows
 }
 
+/// The hits that an entry has once it is rewritten.
+pub fn hits_kept(policy: EvictionPolicy, hits: u8) -> u8 {
+    if policy == EvictionPolicy::Lfu { hits / 2 } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn candidate(id: u64, live_entries: u64, last_expiry_s: u32, markers: u32) -> Candidate {
-        Candidate { id: SegmentId(id), slot: id as u16, live_entries, last_expiry_s, markers, is_void: false }
+        let live_bytes = live_entries * 10;
+        let (id, slot) = (SegmentId(id), id as u16);
+        Candidate { id, slot, is_main: false, live_entries, live_bytes, last_expiry_s, markers, is_void: false }
+    }
+
+    fn pick(policy: EvictionPolicy, candidates: &[Candidate], is_new_over: Option<bool>) -> Option<(u64, Reason)> {
+        let choice = Choice { policy, candidates, now: Millis(10_000), segment_len_bytes: 100, is_new_over };
+        choice.pick().map(|(c, reason)| (c.id.0, reason))
     }
 
     #[test]
@@ -92,25 +161,66 @@ mod tests {
         type Case<'a> = (&'a [Candidate], Option<(u64, Reason)>);
         let table: &[Case<'_>] = &[
             (&[], None),
-            (&[candidate(2, 1, never, 0), candidate(1, 1, never, 0)], Some((1, Reason::Oldest))),
+            (&[candidate(2, 1, never, 0), candidate(1, 1, never, 0)], Some((1, Reason::Policy))),
             (&[candidate(1, 1, never, 0), candidate(2, 0, never, 0)], Some((2, Reason::Dead))),
-            (&[candidate(1, 1, never, 0), candidate(2, 0, never, 1)], Some((1, Reason::Oldest))),
+            (&[candidate(1, 1, never, 0), candidate(2, 0, never, 1)], Some((1, Reason::Policy))),
             (&[candidate(1, 0, never, 0), candidate(2, 5, 10, 0)], Some((2, Reason::Expired))),
-            (&[candidate(1, 1, never, 0), candidate(2, 5, 11, 0)], Some((1, Reason::Oldest))),
-            (&[candidate(1, 1, never, 0), candidate(2, 5, 10, 1)], Some((1, Reason::Oldest))),
+            (&[candidate(1, 1, never, 0), candidate(2, 5, 11, 0)], Some((1, Reason::Policy))),
+            (&[candidate(1, 1, never, 0), candidate(2, 5, 10, 1)], Some((1, Reason::Policy))),
         ];
         for (candidates, expected) in table {
-            let picked = pick(candidates, Millis(10_000)).map(|(c, reason)| (c.id.0, reason));
-            assert_eq!(picked, *expected, "{candidates:?}");
+            for policy in [EvictionPolicy::Fifo, EvictionPolicy::Clock, EvictionPolicy::Lru, EvictionPolicy::Lfu] {
+                assert_eq!(pick(policy, candidates, None), *expected, "{policy:?}: {candidates:?}");
+            }
         }
     }
 
     #[test]
-    fn keeps_the_most_read_within_the_budget() {
+    fn the_log_that_has_too_much_gives_up_its_oldest() {
+        let main = |id| Candidate { is_main: true, ..candidate(id, 5, u32::MAX, 0) };
+        let new = |id| candidate(id, 5, u32::MAX, 0);
+        let both = [main(1), main(2), new(3), new(4)];
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both, Some(true)), Some((3, Reason::Policy)));
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both, Some(false)), Some((1, Reason::Policy)));
+        // There is no other than that of the other log.
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both[..2], Some(true)), Some((1, Reason::Policy)));
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both[2..], Some(false)), Some((3, Reason::Policy)));
+    }
+
+    #[test]
+    fn dead_bytes_count_alone_or_with_age() {
+        let all = [candidate(1, 8, u32::MAX, 0), candidate(8, 6, u32::MAX, 0), candidate(9, 5, u32::MAX, 0)];
+        assert_eq!(pick(EvictionPolicy::MostDead, &all, None), Some((9, Reason::Policy)));
+        // 0.2 x 9 / 1.8 = 1.0 against 0.4 x 2 / 1.6 = 0.5 and 0.5 / 1.5 = 0.33.
+        assert_eq!(pick(EvictionPolicy::Hybrid, &all, None), Some((1, Reason::Policy)));
+        let full = Candidate { live_bytes: 100, ..all[0] };
+        assert_eq!(pick(EvictionPolicy::Hybrid, &[full, all[1], all[2]], None), Some((8, Reason::Policy)));
+    }
+
+    #[test]
+    fn each_policy_keeps_what_it_prefers_within_the_budget() {
         let resident = |row, len_bytes, hits| Resident { row, len_bytes, hits };
-        let all = vec![resident(0, 40, 1), resident(1, 40, 3), resident(2, 40, 0), resident(3, 40, 2)];
-        assert_eq!(worth_keeping(all.clone(), 80), [1, 3]);
-        assert_eq!(worth_keeping(all.clone(), 1000), [0, 1, 3]);
-        assert_eq!(worth_keeping(all, 0), [0usize; 0]);
+        let all = [resident(0, 40, 1), resident(1, 40, 3), resident(2, 40, 0), resident(3, 10, 2), resident(4, 40, 1)];
+        let kept = |policy, is_new, budget| worth_keeping(policy, is_new, all.to_vec(), budget);
+        let policies = |of: fn(&EvictionPolicy) -> bool| EvictionPolicy::ALL.into_iter().filter(of);
+        for policy in EvictionPolicy::ALL {
+            assert_eq!(kept(policy, false, 0), [0usize; 0], "{policy:?}");
+            assert_eq!(kept(policy, false, 1000), [0, 1, 3, 4], "{policy:?}");
+        }
+        for policy in policies(|p| p.has_main()) {
+            assert_eq!(kept(policy, true, 1000), [1, 3], "{policy:?}");
+        }
+        assert_eq!(kept(EvictionPolicy::Adaptive, false, 50), [1, 3]);
+        assert_eq!(kept(EvictionPolicy::Adaptive, true, 40), [1]);
+        assert_eq!(kept(EvictionPolicy::SizeAware, true, 40), [3]);
+        assert_eq!(kept(EvictionPolicy::Clock, false, 49), [3]);
+        assert_eq!(kept(EvictionPolicy::Lru, false, 50), [3, 4]);
+        assert_eq!(kept(EvictionPolicy::Lfu, false, 50), [1, 3]);
+    }
+
+    #[test]
+    fn only_a_count_of_uses_outlives_a_move() {
+        assert_eq!([0, 1, 2, 3].map(|hits| hits_kept(EvictionPolicy::Lfu, hits)), [0, 0, 1, 1]);
+        assert_eq!(hits_kept(EvictionPolicy::Adaptive, 3), 0);
     }
 }

@@ -88,10 +88,11 @@ impl Evictor {
         let expired = self.candidates().iter().filter(|c| policy::is_expired(c, now)).count();
         let census = self.log.segments.census();
         let is_short = census.available < self.low_water();
-        let missing = if is_short { (self.high_water() - census.available) as usize } else { 0 };
         // What is rewritten must fit the segment that is kept available for it.
-        let most = 100 / usize::from(self.log.config.reinsert_percent).max(1);
-        let count = missing.max(expired).min(most);
+        let (percent, _) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
+        let most = 100 / percent.max(1);
+        let missing = if is_short { (self.high_water() - census.available).min(most) as usize } else { 0 };
+        let count = missing.max(expired);
         let freed = if count > 0 { self.evict(count, missing).await? } else { 0 };
         Ok(match freed {
             0 if count > 0 && census.sealed > 0 => Round::Stuck,

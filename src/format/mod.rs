@@ -64,7 +64,7 @@
 //! | 24 | 8 | segment length in bytes, as in the manifest |
 //! | 32 | 6 | created |
 //! | 38 | 2 | zero |
-//! | 40 | 1 | append stream: 0 new entries, 1 reinserted ones, 2 short-lived ones; 255: the file is free, nothing in it counts |
+//! | 40 | 1 | append stream: 0 new entries, 1 moved ones, 2 short-lived ones, 3 new ones of the main log; 255: the file is free, nothing in it counts |
 //! | 41 | 3 | zero |
 //! | 44 | 8 | directory id, as in the manifest |
 //! | 52 | 8 | zero |

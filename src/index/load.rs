@@ -168,7 +168,7 @@ impl Loader<'_> {
             if !judge.accepts(candidate) {
                 continue;
             }
-            let slot = |older| Slot::new(candidate.hash(), candidate.location(), older);
+            let slot = |older| Slot::new(candidate.hash(), candidate.location(), older, 0);
             match table.entry(candidate.hash()) {
                 Entry::Vacant(entry) => self.newest[entry.insert(slot(false)).bucket_index()] = i as u32,
                 Entry::Occupied(mut entry) => {

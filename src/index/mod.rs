@@ -51,6 +51,8 @@ pub enum Change {
     Keep,
     /// Its newest record is here; the flag says whether an older one may still be on disk. Hits start at 0.
     Put(Location, bool),
+    /// Its record was moved here, and it has so many hits.
+    Move(Location, bool, u8),
     /// Forget it.
     Remove,
 }
@@ -128,7 +130,8 @@ impl Index {
         let (change, result) = change(locked.found());
         match change {
             Change::Keep => {}
-            Change::Put(location, older) => locked.put(location, older),
+            Change::Put(location, older) => locked.put(location, older, 0),
+            Change::Move(location, older, hits) => locked.put(location, older, hits),
             Change::Remove => drop(locked.remove_if(|_| true)),
         }
         result
@@ -139,7 +142,7 @@ impl Index {
         let mut locked = self.lock(d);
         let same = locked.found().is_some_and(|found| found.location == seen);
         if same {
-            locked.put(new, older);
+            locked.put(new, older, 0);
         }
         same
     }
@@ -229,8 +232,8 @@ impl Locked<'_> {
         self.tables[self.table].find(self.hash).map(Slot::found)
     }
 
-    fn put(&mut self, location: Location, older: bool) {
-        let slot = Slot::new(self.hash, location, older);
+    fn put(&mut self, location: Location, older: bool, hits: u8) {
+        let slot = Slot::new(self.hash, location, older, hits);
         let hash = self.hash;
         match self.table().find_mut(hash) {
             Some(there) => *there = slot,

@@ -28,12 +28,13 @@ const fn mask(bits: u32) -> u64 {
 pub(super) struct Slot([u8; 11]);
 
 impl Slot {
-    pub(super) fn new(hash: u64, location: Location, older: bool) -> Self {
+    pub(super) fn new(hash: u64, location: Location, older: bool, hits: u8) -> Self {
         debug_assert!(u64::from(location.offset_units) <= mask(OFFSET_BITS), "{location:?}");
         debug_assert!(u64::from(location.class) <= mask(CLASS_BITS), "{location:?}");
         let word = hash & mask(LOW_HASH_BITS)
             | (u64::from(location.offset_units) & mask(OFFSET_BITS)) << OFFSET_SHIFT
             | (u64::from(location.class) & mask(CLASS_BITS)) << CLASS_SHIFT
+            | u64::from(hits.min(MAX_HITS)) << HITS_SHIFT
             | u64::from(older) << OLDER_SHIFT;
         let mut slot = Self([0; 11]);
         slot.set_word(word);
@@ -103,8 +104,9 @@ mod tests {
         ];
         for (hash, offset_units, class, segment, older) in cases {
             let location = Location { slot: segment, offset_units, class };
-            let mut slot = Slot::new(hash, location, older);
+            let mut slot = Slot::new(hash, location, older, 0);
             for hits in [0, 1, 2, 3, 3, 3] {
+                assert_eq!(Slot::new(hash, location, older, hits).found(), Found { location, hits, older });
                 assert_eq!(slot.hash(), hash);
                 assert_eq!(slot.found(), Found { location, hits, older });
                 slot.count_hit();

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn slot(hash: u64) -> Slot {
-        Slot::new(hash, Location { slot: 0, offset_units: (hash & 0xffff) as u32, class: 0 }, false)
+        Slot::new(hash, Location { slot: 0, offset_units: (hash & 0xffff) as u32, class: 0 }, false, 0)
     }
 
     /// Hashes as even as those of real keys, and no more: where they lie too evenly, no table ever fills up with remains.

@@ -65,8 +65,15 @@ pub enum Order {
     Newest,
     /// It is newer than the record that stands at this place, of the same value: only if the index still points there.
     Renewed(Location),
-    /// It is the record that stands at this place, moved: published only if the index still points there (trap 2).
-    Moved(Location, Sequence),
+    /// It is the record that stands at a place, moved: published only if the index still points there (trap 2).
+    Moved {
+        /// The place.
+        from: Location,
+        /// The record's own.
+        sequence: Sequence,
+        /// What it has from now on.
+        hits: u8,
+    },
     /// It is a marker for what was dropped at this sequence, and covers no segment younger than this one: not published.
     Marker(Sequence, SegmentId),
     /// It is newer than the record that stands at this place, and takes it out of the index: only if it stands there
@@ -231,16 +238,16 @@ impl Log {
         };
         self.index.update(entry.digest, |found| match (order, entry.kind) {
             (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
-            (Order::Moved(from, _) | Order::Renewed(from), _) => match found.filter(|f| f.location == from) {
+            (Order::Moved { from, .. } | Order::Renewed(from), _) => match found.filter(|f| f.location == from) {
                 Some(f) => {
                     self.objects.move_head(from, at);
                     displaced(found);
                     self.segments.add_live(at.slot, class_bytes(at.class));
-                    let (sequence, older) = match order {
-                        Order::Moved(_, sequence) => (sequence, f.older),
-                        _ => (self.next_sequence(), true),
+                    let (sequence, older, hits) = match order {
+                        Order::Moved { sequence, hits, .. } => (sequence, f.older, hits),
+                        _ => (self.next_sequence(), true, f.hits),
                     };
-                    (Change::Put(at, older), Some((sequence, found)))
+                    (Change::Move(at, older, hits), Some((sequence, found)))
                 }
                 None => (Change::Keep, None),
             },
@@ -273,13 +280,13 @@ impl Log {
         // Counted first: from then on the object may end at any moment, which counts it out.
         self.segments.add_live(at.slot, class_bytes(at.class));
         let (is_taken, gone) = match order {
-            Order::Moved(from, _) if self.objects.move_chunk(object, from, at) => (true, Some(from)),
-            Order::Moved(..) => (false, Some(at)),
+            Order::Moved { from, .. } if self.objects.move_chunk(object, from, at) => (true, Some(from)),
+            Order::Moved { .. } => (false, Some(at)),
             _ if self.objects.add_chunk(object, at, entry.value.len()) => (true, None),
             _ => (false, Some(at)),
         };
         self.unserve_chunks(gone.as_slice());
-        is_taken.then(|| if let Order::Moved(_, sequence) = order { sequence } else { self.next_sequence() })
+        is_taken.then(|| if let Order::Moved { sequence, .. } = order { sequence } else { self.next_sequence() })
     }
 
     /// What stands here is not served any more; if it is an object's head, its chunks are dead too.

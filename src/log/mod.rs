@@ -81,7 +81,7 @@ pub struct Log {
     /// Appends that wait for the budget.
     starved: AtomicUsize,
     sequence: AtomicU64,
-    streams: [StreamLog; 3],
+    streams: [StreamLog; 4],
     stopping: AtomicBool,
     /// No append begins any more.
     closing: AtomicBool,
@@ -145,7 +145,7 @@ impl Log {
             directory_id: parts.manifest.directory_id,
             starved: AtomicUsize::new(0),
             sequence: AtomicU64::new(parts.last_sequence.0),
-            streams: [stream(), stream(), stream()],
+            streams: [stream(), stream(), stream(), stream()],
             stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             evicting: AtomicBool::new(false),
@@ -185,8 +185,7 @@ impl Log {
 
     /// Runs `change` while nothing can be appended.
     pub fn while_still<R>(&self, change: impl FnOnce() -> R) -> R {
-        let [new, reinserted, short_lived] = &self.streams;
-        let _still = (new.active.lock(), reinserted.active.lock(), short_lived.active.lock());
+        let _still = self.streams.each_ref().map(|stream| stream.active.lock());
         change()
     }
 

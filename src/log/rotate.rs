@@ -11,7 +11,7 @@ use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
 use crate::format::segment_header::{DATA_START, SegmentHeader};
 use crate::segment::set::Taken;
-use crate::segment::{Segment, Stream, Tail};
+use crate::segment::{Name, Segment, Stream, Tail};
 use crate::sync::atomic::Ordering;
 use crate::sync::task;
 use crate::sync::time::{self, Instant};
@@ -175,7 +175,8 @@ impl Log {
         let mut tail = Tail::new(segment_len_bytes);
         let spare = tail.reserve(&self.pool, DATA_START)?;
         tail.push(&[&header.encode_block()], DATA_START, 0, spare);
-        Ok(Arc::new(Segment::open(id, taken.slot, path, file, tail)))
+        let name = Name { id, slot: taken.slot, stream, path };
+        Ok(Arc::new(Segment::open(name, file, tail)))
     }
 
     async fn open_writable(&self, taken: Taken) -> io::Result<Arc<dyn DiskFile>> {

@@ -32,11 +32,23 @@ pub enum Stream {
     Reinserted = 1,
     /// New entries that expire soon.
     ShortLived = 2,
+    /// New entries that eviction had dropped, and that were wanted again: they belong to what has proved its worth.
+    Main = 3,
 }
 
 impl Stream {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Stream; 3] = [Stream::New, Stream::Reinserted, Stream::ShortLived];
+    pub const ALL: [Stream; 4] = [Stream::New, Stream::Reinserted, Stream::ShortLived, Stream::Main];
+
+    /// The stream of this number in a segment's header; of a number that no header has, that of new entries.
+    pub fn of_number(number: u8) -> Self {
+        Self::ALL.into_iter().find(|stream| *stream as u8 == number).unwrap_or(Self::New)
+    }
+
+    /// Whether its segments are the main log: of entries that were wanted more than once.
+    pub fn is_main(self) -> bool {
+        matches!(self, Self::Reinserted | Self::Main)
+    }
 }
 
 /// No part of the segment was lost.
@@ -78,12 +90,27 @@ impl Summary {
     }
 }
 
+/// Which segment it is.
+#[derive(Debug, Clone)]
+pub struct Name {
+    /// Which life of the file.
+    pub id: SegmentId,
+    /// Which file.
+    pub slot: u16,
+    /// Which stream filled it.
+    pub stream: Stream,
+    /// The file's path.
+    pub path: PathBuf,
+}
+
 /// A segment in use.
 pub struct Segment {
     /// Which life of the file.
     pub id: SegmentId,
     /// Which file.
     pub slot: u16,
+    /// Which stream filled it.
+    pub stream: Stream,
     /// The file's path.
     pub path: PathBuf,
     file: RwLock<Arc<dyn DiskFile>>,
@@ -99,10 +126,12 @@ pub struct Segment {
 
 impl Segment {
     /// An open segment.
-    pub fn open(id: SegmentId, slot: u16, path: PathBuf, file: Arc<dyn DiskFile>, tail: Tail) -> Self {
+    pub fn open(name: Name, file: Arc<dyn DiskFile>, tail: Tail) -> Self {
+        let Name { id, slot, stream, path } = name;
         Self {
             id,
             slot,
+            stream,
             path,
             file: RwLock::new(file),
             tail: Mutex::new(tail),
@@ -116,8 +145,8 @@ impl Segment {
     }
 
     /// A segment that was sealed in an earlier run.
-    pub fn sealed(id: SegmentId, slot: u16, path: PathBuf, file: Arc<dyn DiskFile>, summary: Summary) -> Self {
-        let this = Self::open(id, slot, path, file, Tail::closed());
+    pub fn sealed(name: Name, file: Arc<dyn DiskFile>, summary: Summary) -> Self {
+        let this = Self::open(name, file, Tail::closed());
         this.seal(summary);
         this
     }

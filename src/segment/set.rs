@@ -271,6 +271,11 @@ impl SegmentSet {
         live.entries.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Live bytes of a slot.
+    pub fn live_bytes_of(&self, slot: u16) -> u64 {
+        self.live[slot as usize].bytes.load(Ordering::Relaxed)
+    }
+
     /// Live entries of a slot.
     pub fn live_entries(&self, slot: u16) -> u64 {
         self.live[slot as usize].entries.load(Ordering::Relaxed)

@@ -8,8 +8,10 @@ pub mod heap;
 pub mod hook;
 pub mod values;
 
-use esker::Config;
+use std::time::Duration;
+
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
+use esker::{Config, DiskCache};
 pub use values::{Dice, key, read_value, value};
 
 pub const SEGMENT_LEN_BYTES: u64 = 64 << 10;
@@ -22,5 +24,19 @@ pub fn small(segments: u64) -> Config {
         flush_interval_ms: 20,
         chunk_len_bytes: 4 << 10,
         ..Config::default()
+    }
+}
+
+/// Waits until eviction has made the room it keeps.
+pub async fn settled(cache: &DiskCache) {
+    cache.sync().await.unwrap();
+    let mut before = u64::MAX;
+    loop {
+        let evicted = cache.stats().counts.segments_evicted;
+        if evicted == before {
+            return;
+        }
+        before = evicted;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

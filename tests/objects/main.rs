@@ -3,6 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "files are damaged behind the back of the library")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod eviction;
 mod following;
 mod recovery;

@@ -54,7 +54,7 @@ pub struct SegmentSummary {
     pub file: String,
     /// What it is.
     pub state: SegmentState,
-    /// What was appended to it: `new`, `reinserted` or `short_lived`.
+    /// What was appended to it: `new`, `reinserted`, `short_lived` or `main`.
     pub stream: Option<&'static str>,
     /// Length of the file, in bytes.
     pub len_bytes: u64,

@@ -119,6 +119,7 @@ pub(super) fn stream_name(stream: u8) -> Option<&'static str> {
         0 => Some("new"),
         1 => Some("reinserted"),
         2 => Some("short_lived"),
+        3 => Some("main"),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod child;
 pub mod latency;
 pub mod machine;
+pub mod policies;
 pub mod replay;
 pub mod size;
 pub mod store;

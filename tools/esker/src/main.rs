@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use esker_cli::{bench, check, replay};
+use esker_cli::{bench, check, policies, replay};
 
 /// Tools around the Esker cache.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Replay request traces through a cache, then kill it, reopen it and verify every byte.
     Replay(replay::Args),
+    /// Miss ratios and bytes written of the eviction policies on traces, through the real engine.
+    Policies(policies::Args),
     /// Measure a cache, if asked beside one file per key.
     Bench(bench::Args),
     /// Check promises (bursts, kills, idling, restarts, memory, tails); exit code 1 if one fails.
@@ -35,6 +37,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Replay(args) => replay::main(&args),
+        Command::Policies(args) => policies::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Check(args) => check::main(&args),
         Command::ReplayChild(args) => replay::child::main(&args),

@@ -58,6 +58,15 @@ impl FromStr for Capacity {
     }
 }
 
+impl std::fmt::Display for Capacity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&human_bytes(*bytes as f64)),
+            Self::Share(share) => write!(f, "{} %", share * 100.0),
+        }
+    }
+}
+
 impl Capacity {
     /// The capacity in bytes, for a trace with so many unique bytes.
     pub fn bytes_of(self, unique_bytes: u64) -> u64 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{Config, DiskCache, Millis};
+use esker::{Config, DiskCache, EvictionPolicy, Millis};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
 use crate::crew::Broken;
@@ -132,7 +132,12 @@ impl Lives {
         backend: Arc<dyn Backend>,
     ) -> impl Future<Output = esker::Result<DiskCache>> + Send + use<> {
         DiskCache::builder(DIR)
-            .config(Config { index_shards: 1, chunk_len_bytes: 4 << 10, ..Config::default() })
+            .config(Config {
+                index_shards: 1,
+                chunk_len_bytes: 4 << 10,
+                eviction: self.policy_of_a_birth(),
+                ..Config::default()
+            })
             .capacity_bytes(self.plan.capacity_bytes)
             .segment_len_bytes(SEGMENT_LEN_BYTES)
             .memory_bytes(self.plan.memory_bytes)
@@ -140,6 +145,11 @@ impl Lives {
             .clock(self.clock.clone())
             .seed(self.seed_of_a_birth())
             .open()
+    }
+
+    /// Each in turn: a directory may be opened with another one.
+    fn policy_of_a_birth(&self) -> EvictionPolicy {
+        EvictionPolicy::ALL[self.births.get() as usize % EvictionPolicy::ALL.len()]
     }
 
     /// Another one at each open, and drawn from no dice: a copy's recovery changes nothing of what comes after.

@@ -18,7 +18,7 @@ const SYNCS: u32 = 4;
 pub async fn run(is_planted: bool) {
     let mut world = World::new(5, is_planted);
     world.history.may_forget = true;
-    world.config.reinsert_percent = [0, 60][world.below(2) as usize];
+    world.config.rewrite_share_percent = [0, 60][world.below(2) as usize];
     let cache = world.open().await;
     for k in 0..3 {
         world.set(&cache, k, 1, (10 << 10) + world.below(30 << 10) as usize, Durability::Synced).await;

@@ -14,7 +14,7 @@ const MOST_FILLERS: u32 = 30;
 pub async fn run(is_planted: bool) {
     let mut world = World::new(5, is_planted);
     world.history.may_forget = true;
-    world.config.reinsert_percent = 60;
+    world.config.rewrite_share_percent = 60;
     let cache = world.open().await;
     world.set(&cache, 0, 1, 10 << 10, Durability::Synced).await;
     world.get(&cache, 0).await;

@@ -9,7 +9,7 @@ use crate::world::{World, join};
 pub async fn run(is_planted: bool) {
     let mut world = World::new(5, is_planted);
     world.history.may_forget = true;
-    world.config.reinsert_percent = [0, 60][world.below(2) as usize];
+    world.config.rewrite_share_percent = [0, 60][world.below(2) as usize];
     world.config.chunk_len_bytes = 4 << 10;
     let cache = world.open().await;
     let mut clients = Vec::new();

@@ -32,7 +32,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         r#"{"capacity_bytes":18446744073709551615,"segment_len_bytes":67108864}"#.into(),
         r#"{"capacity_bytes":344064,"segment_len_bytes":65536,"backend":"tokio_fs","index_shards":1024}"#.into(),
         r#"{"segment_len_bytes":0,"max_value_bytes":1,"default_ttl_ms":null,"short_ttl_ms":0}"#.into(),
-        r#"{"flush_interval_ms":0,"io_timeout_ms":0,"reinsert_percent":255}"#.into(),
+        r#"{"flush_interval_ms":0,"io_timeout_ms":0,"rewrite_share_percent":255}"#.into(),
     ];
     texts.map(String::into_bytes).to_vec()
 }

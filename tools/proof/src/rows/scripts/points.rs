@@ -113,7 +113,7 @@ impl Stage {
 
     async fn open_on(&self, backend: Arc<dyn Backend>) -> Result<DiskCache, String> {
         let config =
-            Config { index_shards: 1, reinsert_percent: 0, chunk_len_bytes: CHUNK_LEN_BYTES, ..small(SEGMENTS) };
+            Config { index_shards: 1, rewrite_share_percent: 0, chunk_len_bytes: CHUNK_LEN_BYTES, ..small(SEGMENTS) };
         let builder = DiskCache::builder(DIR).config(config).seed([7; 16]).clock(self.clock.clone());
         builder.backend_with(backend).open().await.map_err(|e| format!("cannot open: {e}"))
     }
