@@ -126,6 +126,7 @@ pub use api::{
 };
 pub use config::Config;
 pub use error::{Error, Result};
+pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
     BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, RecordKind, SegmentId,

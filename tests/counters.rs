@@ -8,7 +8,10 @@ use std::time::Duration;
 use common::{SEGMENT_LEN_BYTES, small};
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, ReadNow, Sim, When};
 use esker::clock::ManualClock;
-use esker::{Config, Counts, DiskCache, Durability, MemoryCache, Millis, RefuseReason, SetOptions, SetOutcome, Stats};
+use esker::{
+    Config, Counts, DiskCache, Durability, Error, EvictReason, MemoryCache, Millis, RefuseReason, SetOptions,
+    SetOutcome, Stats,
+};
 
 struct Machine {
     sim: Sim,
@@ -218,4 +221,41 @@ async fn buffers_are_counted() {
     let stats = cache.stats();
     assert!(stats.buffers_reused > stats.buffers_made && stats.buffers_made > 0, "{stats:?}");
     assert!(stats.buffers_idle_bytes > 0 && stats.buffers_idle_bytes <= machine.config.write_buffer_bytes, "{stats:?}");
+}
+
+/// V2. Who listens is told of each entry that eviction drops, with its key, its reason, its age and its hits; of none that
+/// was replaced, deleted or kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_is_told_what_eviction_drops() {
+    let machine = Machine::new(9);
+    let cache = machine.open().await;
+    let mut evictions = cache.evictions().await.unwrap();
+    for n in 0..30 {
+        let options = SetOptions::new().ttl(Duration::from_secs(2));
+        assert!(cache.set_with(format!("short {n}"), vec![0; 5_000], options).await.unwrap().is_stored());
+    }
+    set(&cache, "deleted", 5_000).await;
+    cache.get("deleted").await.unwrap();
+    cache.delete("deleted").await.unwrap();
+    cache.sync().await.unwrap();
+    machine.clock.advance(3_000);
+    eventually("expired segments go", &cache, |s| s.counts.segments_expired >= 2).await;
+    for n in 0..200 {
+        set(&cache, &format!("k{n}"), 7_000).await;
+        cache.get("k0").await.unwrap();
+    }
+    cache.sync().await.unwrap();
+    eventually("the oldest go", &cache, |s| s.counts.segments_by_policy >= 10).await;
+    cache.close().await.unwrap();
+    let mut told = Vec::new();
+    while let Some(evicted) = evictions.next().await {
+        told.push(evicted);
+    }
+    assert_eq!(told.len() as u64, cache.stats().counts.entries_evicted, "{told:?}");
+    let (expired, others): (Vec<_>, Vec<_>) = told.iter().partition(|e| e.reason == EvictReason::Expired);
+    assert!(expired.len() >= 20 && expired.iter().all(|e| e.key.starts_with(b"short") && e.hits == 0), "{expired:?}");
+    assert!(expired.iter().all(|e| e.age >= Duration::from_secs(3)), "{expired:?}");
+    assert!(others.len() >= 50 && others.iter().all(|e| e.key.starts_with(b"k") && e.key != "k0"), "{others:?}");
+    assert!(cache.evictions().await.is_err_and(|e| matches!(e, Error::Closed)));
+    assert_eq!(evictions.missed(), 0);
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{Builder, Hit, SetOptions, SetOutcome};
 use crate::engine::Starting;
 use crate::error::Result;
+use crate::evict::Evictions;
 use crate::stats::{RecoveryProgress, RecoveryReport, Stats};
 use crate::types::{BackendKind, Durability};
 
@@ -230,6 +231,18 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn close(&self) -> Result<()> {
         self.engine.wait().await?.close().await
+    }
+
+    /// What eviction drops from now on: key, reason, age and hits of each entry. Nothing waits for who listens, who may
+    /// miss some ([`Evictions::missed`]). Costs nothing as long as nobody listens; then eviction reads what it drops.
+    /// Waits for the indexing ([`DiskCache::ready`]).
+    ///
+    /// Cancel safe: nothing is changed.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn evictions(&self) -> Result<Evictions> {
+        self.engine.wait().await?.evictions()
     }
 
     /// Waits until the segments are indexed: at once, unless that happens in the background

@@ -8,7 +8,7 @@ use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
 use crate::error::{Error, Result};
-use crate::evict::Split;
+use crate::evict::{Evictions, Listeners, Split};
 use crate::format::digest::digest;
 use crate::index::Index;
 use crate::log::Log;
@@ -55,6 +55,7 @@ pub struct Engine {
     segments: Arc<SegmentSet>,
     log: Arc<Log>,
     split: Arc<Split>,
+    listeners: Arc<Listeners>,
     memory: Option<HotTier>,
     clock: Arc<SteadyClock>,
     counters: Arc<Counters>,
@@ -96,9 +97,16 @@ impl Engine {
             tasks.pop();
         }
         self.segments.close_files();
+        self.listeners.end();
         *self.lock.lock() = None;
         *self.descriptors.lock() = None;
         closed
+    }
+
+    /// What eviction drops from now on.
+    pub fn evictions(&self) -> Result<Evictions> {
+        self.check_open()?;
+        Ok(self.listeners.listen())
     }
 
     /// See [`Stats`].

@@ -12,7 +12,7 @@ use crate::catalog::{self, Directory};
 use crate::clock::SteadyClock;
 use crate::config::{Config, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES};
 use crate::error::{Error, Result};
-use crate::evict::{Evictor, Split};
+use crate::evict::{Evictor, Listeners, Split};
 use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::{Log, LogParts};
@@ -127,6 +127,7 @@ impl Prepared {
         let split = Arc::new(Split::new(config.eviction, segments.limit(), segments.segment_len_bytes()));
         let engine = Engine {
             split,
+            listeners: Arc::new(Listeners::default()),
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
             config,
@@ -153,7 +154,7 @@ impl Engine {
         *self.lock.lock() = Some(directory.lock.clone());
         let mut tasks: Vec<_> =
             Stream::ALL.iter().map(|&stream| task::spawn(self.log.clone().run_writer(stream))).collect();
-        let evictor = Arc::new(Evictor::new(self.log.clone(), self.split.clone(), self.seed));
+        let evictor = Arc::new(Evictor::new(self.log.clone(), self.split.clone(), self.listeners.clone(), self.seed));
         let shrunk = evictor.shrink().await;
         tasks.push(task::spawn(evictor.run()));
         *self.tasks.lock().await = tasks;

@@ -3,8 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Evictor, policy};
+use bytes::Bytes;
+
+use super::{EvictReason, Evicted, Evictor, policy};
 use crate::error::Result;
 use crate::format::footer::{ROW_BYTES, Row};
 use crate::index::Location;
@@ -45,7 +48,7 @@ impl Evictor {
                 self.reinsert(&rows[i], locate(victim, &rows[i]), &groups[n]).await?;
             }
         }
-        self.end_objects(victim);
+        self.end_objects(victim).await;
         let mut is_covered = false;
         for row in rows {
             is_covered |= match row.kind {
@@ -112,11 +115,13 @@ impl Evictor {
     }
 
     /// What still has chunks in the segment ends.
-    fn end_objects(&self, victim: &Segment) {
+    async fn end_objects(&self, victim: &Segment) {
         for object in self.log.objects.in_slot(victim.slot) {
-            if let Some((digest, _)) = object.head() {
+            if let Some((digest, head)) = object.head() {
                 self.log.counters.entries_evicted.add_one();
                 self.split.dropped(victim.stream.is_main(), digest, object.written_bytes());
+                let hits = self.log.index.lookup(digest).map_or(0, |found| found.hits);
+                self.tell(head, hits).await;
             }
             self.log.end_object(&object, End::Evicted);
         }
@@ -152,6 +157,9 @@ impl Evictor {
         if is_entry {
             self.log.counters.entries_evicted.add_one();
         }
+        if row.kind == RecordKind::Put {
+            self.tell(at, found.hits).await;
+        }
         if row.kind == RecordKind::Put && !row.is_expired(self.log.clock.now()) {
             self.split.dropped(victim.stream.is_main(), row.digest, row.len_bytes());
         }
@@ -159,6 +167,18 @@ impl Evictor {
             self.leave_marker(row, victim.horizon()).await?;
         }
         Ok(true)
+    }
+
+    /// Tells who listens that the entry of this record was dropped. Its file is still there.
+    async fn tell(&self, at: Location, hits: u8) {
+        if !self.listeners.is_heard() {
+            return;
+        }
+        let Ok(record) = read::fetch(&self.log.segments, at).await else { return };
+        let now = self.log.clock.now();
+        let reason = if record.is_expired(now) { EvictReason::Expired } else { EvictReason::Room };
+        let age = Duration::from_millis(now.0.saturating_sub(record.header.created.0));
+        self.listeners.tell(&Evicted { key: Bytes::copy_from_slice(record.key()), reason, age, hits });
     }
 
     async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {

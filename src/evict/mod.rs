@@ -28,11 +28,13 @@ use crate::types::{BLOCK_BYTES, Digest, Durability, SegmentId, Sequence};
 
 mod empty;
 mod ghost;
+mod listener;
 pub mod policy;
 mod split;
 mod upkeep;
 
 use empty::MARKER_BYTES;
+pub use listener::{EvictReason, Evicted, Evictions, Listeners};
 use policy::{Candidate, Choice, Reason};
 pub use split::Split;
 
@@ -40,6 +42,7 @@ pub use split::Split;
 pub struct Evictor {
     log: Arc<Log>,
     split: Arc<Split>,
+    listeners: Arc<Listeners>,
     seed: [u8; 16],
     /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
     unfreed: Mutex<HashSet<SegmentId>>,
@@ -49,8 +52,8 @@ pub struct Evictor {
 
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
-    pub fn new(log: Arc<Log>, split: Arc<Split>, seed: [u8; 16]) -> Self {
-        Self { log, split, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
+    pub fn new(log: Arc<Log>, split: Arc<Split>, listeners: Arc<Listeners>, seed: [u8; 16]) -> Self {
+        Self { log, split, listeners, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
