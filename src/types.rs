@@ -136,7 +136,8 @@ pub enum EvictionPolicy {
     /// Megiddo and Modha, FAST'03).
     #[default]
     Adaptive,
-    /// As `Adaptive`, keeping what has the most hits a byte: more hits where sizes differ, fewer bytes served from the cache.
+    /// As `Adaptive`, but a short entry needs fewer hits to be kept, and a long one more: more hits where sizes differ, fewer
+    /// bytes served from the cache.
     SizeAware,
 }
 

@@ -64,11 +64,10 @@ impl Ghost {
         let print = print(digest);
         self.generations.iter_mut().any(|generation| {
             let found = generation.prints.find_entry(rehash(&print), |other| *other == print);
-            let is_found = found.map(|entry| drop(entry.remove())).is_ok();
-            if is_found {
-                generation.bytes = generation.bytes.saturating_sub(len_bytes);
-            }
-            is_found
+            let Ok(entry) = found else { return false };
+            entry.remove();
+            generation.bytes = generation.bytes.saturating_sub(len_bytes);
+            true
         })
     }
 

@@ -114,7 +114,13 @@ pub fn worth_keeping(
     budget_bytes: u64,
 ) -> Vec<usize> {
     let least = if is_new { PROMOTED_AT } else { 1 };
-    residents.retain(|r| r.hits >= least);
+    let is_size_aware = policy == EvictionPolicy::SizeAware;
+    // A short one needs fewer hits than one of mean length, a long one more.
+    let mean = residents.iter().map(|r| r.len_bytes).sum::<u64>() / (residents.len() as u64).max(1);
+    residents.retain(|r| match is_size_aware {
+        true => u64::from(r.hits) * mean >= u64::from(least) * r.len_bytes && r.hits > 0,
+        false => r.hits >= least,
+    });
     residents.sort_by_key(|r| {
         let worth = match policy {
             EvictionPolicy::Lru => 0,
@@ -203,13 +209,20 @@ mod tests {
         let all = [resident(0, 40, 1), resident(1, 40, 3), resident(2, 40, 0), resident(3, 10, 2), resident(4, 40, 1)];
         let kept = |policy, is_new, budget| worth_keeping(policy, is_new, all.to_vec(), budget);
         let policies = |of: fn(&EvictionPolicy) -> bool| EvictionPolicy::ALL.into_iter().filter(of);
-        for policy in EvictionPolicy::ALL {
+        for policy in policies(|p| *p != EvictionPolicy::SizeAware) {
             assert_eq!(kept(policy, false, 0), [0usize; 0], "{policy:?}");
             assert_eq!(kept(policy, false, 1000), [0, 1, 3, 4], "{policy:?}");
         }
-        for policy in policies(|p| p.has_main()) {
+        for policy in [EvictionPolicy::S3Fifo, EvictionPolicy::Adaptive] {
             assert_eq!(kept(policy, true, 1000), [1, 3], "{policy:?}");
         }
+        // The mean length is 34.
+        assert_eq!(kept(EvictionPolicy::SizeAware, false, 1000), [1, 3]);
+        assert_eq!(kept(EvictionPolicy::SizeAware, true, 1000), [1, 3]);
+        assert_eq!(
+            worth_keeping(EvictionPolicy::SizeAware, true, vec![resident(0, 90, 2), resident(1, 10, 1)], 1000),
+            [1]
+        );
         assert_eq!(kept(EvictionPolicy::Adaptive, false, 50), [1, 3]);
         assert_eq!(kept(EvictionPolicy::Adaptive, true, 40), [1]);
         assert_eq!(kept(EvictionPolicy::SizeAware, true, 40), [3]);

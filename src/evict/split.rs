@@ -15,6 +15,8 @@ const FIRST_PERCENT: u64 = 10;
 const MOST_PERCENT: u64 = 90;
 /// How much more than its own bytes one entry moves the split, at most.
 const MAX_WEIGHT: f64 = 10.0;
+/// The mean length of an entry is that of about so many.
+const MEAN_OF: u64 = 1_024;
 /// A ghost remembers no more entries than there are units of so many bytes in the cache.
 const BYTES_AN_ENTRY: u64 = 128;
 
@@ -32,6 +34,8 @@ struct State {
     new_bytes: u64,
     of_new: Ghost,
     of_main: Ghost,
+    /// Of what was dropped lately.
+    mean_len_bytes: u64,
 }
 
 impl Split {
@@ -45,7 +49,7 @@ impl Split {
             capacity_bytes,
             segment_len_bytes,
             may_recall: AtomicBool::new(false),
-            state: Mutex::new(State { new_bytes, of_new: ghost(), of_main: ghost() }),
+            state: Mutex::new(State { new_bytes, of_new: ghost(), of_main: ghost(), mean_len_bytes: 0 }),
         }
     }
 
@@ -65,6 +69,7 @@ impl Split {
             return;
         }
         let state = &mut *self.state.lock();
+        state.mean_len_bytes = (state.mean_len_bytes * (MEAN_OF - 1) + len_bytes).div_ceil(MEAN_OF);
         if from_main { &mut state.of_main } else { &mut state.of_new }.add(digest, len_bytes);
         self.may_recall.store(true, Ordering::Relaxed);
     }
@@ -76,6 +81,10 @@ impl Split {
             return false;
         }
         let state = &mut *self.state.lock();
+        // It is written again like any new one: what it would take in the main log is worth more to several short ones.
+        if self.policy == EvictionPolicy::SizeAware && len_bytes > state.mean_len_bytes {
+            return false;
+        }
         let (new, main) = (state.of_new.bytes() as f64, state.of_main.bytes() as f64);
         let moved = |other: f64, this: f64| (len_bytes as f64 * (other / this.max(1.0)).clamp(1.0, MAX_WEIGHT)) as u64;
         let new_bytes = if state.of_new.take(digest, len_bytes) {
@@ -139,6 +148,17 @@ mod tests {
             assert!(split.recalls(digest(n), LEN));
         }
         assert_eq!(split.new_log_bytes(), Some(90 * LEN));
+    }
+
+    #[test]
+    fn a_long_entry_that_comes_again_moves_nothing_where_sizes_count() {
+        let split = Split::new(EvictionPolicy::SizeAware, 100, LEN);
+        (0..5_000).for_each(|n| split.dropped(false, digest(n), 1_000));
+        split.dropped(false, digest(9_999), 50_000);
+        assert!(!split.recalls(digest(9_999), 50_000));
+        assert_eq!(split.new_log_bytes(), Some(10 * LEN));
+        assert!(split.recalls(digest(4_999), 1_000));
+        assert!(split.new_log_bytes() > Some(10 * LEN));
     }
 
     #[test]
