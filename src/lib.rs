@@ -106,6 +106,7 @@ pub mod format;
 #[doc(hidden)]
 pub mod index;
 mod log;
+mod marks;
 #[doc(hidden)]
 pub mod memory;
 mod object;

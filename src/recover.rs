@@ -17,6 +17,7 @@ use crate::format::manifest::Manifest;
 use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
 use crate::index::Index;
 use crate::index::load::Batch;
+use crate::marks::Marks;
 use crate::object::Objects;
 use crate::segment::{Extent, Name, Segment, SegmentSet, Stream, Summary};
 use crate::stats::{Progress, RecoveryReport};
@@ -25,6 +26,7 @@ use crate::types::{Millis, SegmentId, Sequence};
 
 mod adopt;
 mod examine;
+mod marks;
 mod publish;
 
 use adopt::Parts;
@@ -52,6 +54,8 @@ pub struct Recovery {
     pub index: Arc<Index>,
     /// Where objects go.
     pub objects: Arc<Objects>,
+    /// Where purge marks go.
+    pub marks: Arc<Marks>,
     /// Where segments go.
     pub segments: Arc<SegmentSet>,
     /// What has expired by now is dropped.
@@ -139,9 +143,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     let floor = doubts.iter().map(|doubt| doubt.floor(&extents)).max().unwrap_or_default();
     if floor > outcome.manifest.cleared {
         outcome.manifest.cleared = floor;
-        catalog::write_manifest(&*r.backend, &r.dir, &outcome.manifest)
-            .await
-            .map_err(Error::io("write the manifest of", &r.dir))?;
+        write_manifest(r, &outcome.manifest).await?;
     }
     // Ids whose header did not get to the device are not given out again: their records may have.
     r.segments.saw_id(SegmentId(r.segments.newest_id().0 + r.spare_ids));
@@ -158,11 +160,22 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     // What was removed does not come back beside what is made in its place; and a file that a killed process had just made
     // does not go with the power, after something was synced in it.
     r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
-    let parts = used.iter_mut().map(|(.., one)| std::mem::take(&mut one.parts)).collect();
+    let parts: Vec<Parts> = used.iter_mut().map(|(.., one)| std::mem::take(&mut one.parts)).collect();
+    let purges: Vec<_> = parts.iter().flat_map(|one| one.purges.iter().copied()).collect();
+    let cleared = outcome.manifest.cleared;
     publish_all(r, used, outcome.manifest.cleared, report).await?;
+    marks::adopt_all(r, &purges, report).await?;
+    outcome.manifest.cleared = outcome.manifest.cleared.max(r.marks.floor());
+    if outcome.manifest.cleared > cleared {
+        write_manifest(r, &outcome.manifest).await?;
+    }
     adopt::adopt_all(r, parts, report).await?;
     report.entries_kept = r.index.len();
     Ok(outcome)
+}
+
+async fn write_manifest(r: &Recovery, manifest: &Manifest) -> Result<()> {
+    catalog::write_manifest(&*r.backend, &r.dir, manifest).await.map_err(Error::io("write the manifest of", &r.dir))
 }
 
 fn merge_report(into: &mut RecoveryReport, one: &RecoveryReport) {

@@ -84,6 +84,8 @@ counters! {
     misses_indexing,
     /// Gets of entries that had expired.
     misses_expired,
+    /// Gets of entries that were purged.
+    misses_purged,
     /// Gets that met another key with the same digest.
     misses_collision,
     /// Gets that met a damaged record.
@@ -110,6 +112,8 @@ counters! {
     deletes,
     /// Calls of `clear`.
     clears,
+    /// Calls of `purge_prefix` and `purge_older_than`.
+    purges,
     /// Times that a write waited for eviction to make room.
     room_waits,
     /// Segments that eviction began to empty, each attempt counted.
@@ -200,6 +204,8 @@ pub struct Stats {
     pub ghost_bytes: u64,
     /// Where there are two logs: what the one of new entries may take before its segments go first, in bytes.
     pub new_log_bytes: Option<u64>,
+    /// Purge marks: what they cover may still take room.
+    pub purge_marks: u64,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
     /// Buffers for writing that were made.
@@ -222,6 +228,7 @@ impl Stats {
         c.misses_unknown
             + c.misses_indexing
             + c.misses_expired
+            + c.misses_purged
             + c.misses_collision
             + c.misses_damaged
             + c.misses_io

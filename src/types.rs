@@ -95,6 +95,8 @@ pub enum RecordKind {
     /// A delete that knows only the digest: left by eviction, and where an update failed, so that what was replaced
     /// stays dead. Its key is the digest's 8 bytes.
     Marker = 6,
+    /// Every older entry that its key selects is dead: see `format::purge`.
+    Purge = 7,
 }
 
 /// How safe an accepted write is (DESIGN.md, P4).

@@ -191,6 +191,38 @@ impl DiskCache {
         self.engine.wait().await?.clear().await
     }
 
+    /// Removes every entry whose key begins with `prefix`, durably once this returns: at once and in constant time, however
+    /// many there are. They are not served again, also after a crash; the room they take comes back as their segments go,
+    /// and until then they count in [`Stats::entries`] unless a get meets them. What is set afterwards stays.
+    ///
+    /// A purge is remembered as long as what it covers may be on disk: 131,072 at most, and whoever makes more removes with
+    /// it all that is as old as the older half of them.
+    ///
+    /// Cancel safe: either nothing is removed, or everything, and that is made durable in the background.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or overlong prefix, `Closed`; `WriteFailed` if the disk failed: they are gone now, but may
+    /// return at restart unless the disk recovers before, since it is tried again in the background.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn purge_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.engine.wait().await?.purge_prefix(prefix.as_ref()).await
+    }
+
+    /// Removes every entry that was set more than `age` ago, as [`DiskCache::purge_prefix`] does.
+    ///
+    /// Cancel safe as that is.
+    ///
+    /// # Errors
+    /// `Closed`; `WriteFailed` as there.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn purge_older_than(&self, age: std::time::Duration) -> Result<()> {
+        self.engine.wait().await?.purge_older_than(age).await
+    }
+
     /// Everything accepted before is `Written` once this returns.
     ///
     /// Cancel safe: everything is still written, only nobody is told when.

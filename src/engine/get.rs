@@ -118,6 +118,10 @@ impl Engine {
                     self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_expired);
                 }
+                Ok(record) if self.log.marks.cover(key, record.header.sequence, record.header.created) => {
+                    self.bury(digest, location, record.segment).await?;
+                    return missed(&self.counters.misses_purged);
+                }
                 Ok(record) if record.header.kind == RecordKind::Head => match self.objects.at(location) {
                     Some(object) => {
                         let head = hit(record, now, counts.then_some(&*self.counters));
@@ -183,7 +187,7 @@ impl Engine {
 
     fn in_memory(&self, digest: Digest, location: Location, key: &[u8], now: Millis) -> Option<Hit> {
         let item = self.memory.as_ref()?.get(digest, self.tag(location)?, key)?;
-        if item.expires.is_some_and(|at| at <= now) {
+        if item.expires.is_some_and(|at| at <= now) || self.log.marks.cover(key, item.sequence, item.created) {
             return None;
         }
         Some(Hit {

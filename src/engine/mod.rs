@@ -25,6 +25,7 @@ mod clear;
 mod delete;
 mod get;
 mod open;
+mod purge;
 mod renew;
 mod set;
 mod starting;
@@ -132,6 +133,7 @@ impl Engine {
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
             ghost_bytes: self.split.ghost_bytes(),
             new_log_bytes: self.split.new_log_bytes(),
+            purge_marks: self.log.marks.len(),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,
             buffers_reused,

@@ -16,6 +16,7 @@ use crate::evict::{Evictor, Listeners, Split};
 use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::{Log, LogParts};
+use crate::marks::Marks;
 use crate::memory::HotTier;
 use crate::object::Objects;
 use crate::recover::{self, Recovery};
@@ -97,12 +98,14 @@ impl Prepared {
             report.note(format!("{name} is not ours; it is left alone"));
         }
         let objects = Arc::<Objects>::default();
+        let marks = Arc::<Marks>::default();
         let recovery = Recovery {
             backend: backend.clone(),
             dir: self.dir,
             manifest: directory.manifest,
             index: index.clone(),
             objects: objects.clone(),
+            marks: marks.clone(),
             segments: segments.clone(),
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
@@ -118,6 +121,8 @@ impl Prepared {
             config: config.clone(),
             index: index.clone(),
             objects: objects.clone(),
+            marks,
+            seed: directory.manifest.seed,
             segments: segments.clone(),
             clock: clock.clone(),
             counters: counters.clone(),

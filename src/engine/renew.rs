@@ -8,7 +8,7 @@ use super::Engine;
 use super::set::check_metadata;
 use crate::entry::SetOutcome;
 use crate::error::Result;
-use crate::format::record;
+use crate::format::record::{self, Header};
 use crate::log::{Appended, Entry, Order};
 use crate::read::{self, Failure};
 use crate::segment::Stream;
@@ -37,7 +37,8 @@ impl Engine {
             };
             let kind = record.header.kind;
             let is_it = matches!(kind, RecordKind::Put | RecordKind::Head) && record.key() == key;
-            if !is_it || record.is_expired(self.clock.now()) {
+            let Header { sequence, created, expires, .. } = record.header;
+            if !is_it || record.is_expired(self.clock.now()) || self.log.marks.cover(key, sequence, created) {
                 return Ok(None);
             }
             if kind == RecordKind::Head && self.objects.at(location).is_none() {
@@ -46,7 +47,6 @@ impl Engine {
                 }
                 return Ok(None);
             }
-            let (created, expires) = (record.header.created, record.header.expires);
             let stream = self.stream_of(expires.map(|at| at.0.saturating_sub(created.0)));
             // It has proved its worth where it is.
             let is_main = self.segments.get(location.slot).is_some_and(|segment| segment.stream.is_main());
@@ -54,7 +54,7 @@ impl Engine {
             let (value, metadata) = (record.value(), &metadata[..]);
             let value_crc = record::value_crc(metadata, value);
             let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object: None };
-            match self.log.append(stream, &entry, Order::Renewed(location), true).await? {
+            match self.log.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
                 Ok(Appended::Done(ticket, _)) => {
                     self.log.wait(&ticket, durability).await?;
                     return Ok(Some(SetOutcome::Stored { durability }));

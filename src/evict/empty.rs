@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{EvictReason, Evicted, Evictor, policy};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::footer::{ROW_BYTES, Row};
+use crate::format::purge::Selector;
 use crate::index::Location;
 use crate::log::{Appended, Entry, Order};
 use crate::object::{End, Object};
@@ -58,6 +59,10 @@ impl Evictor {
                 }
                 RecordKind::Delete | RecordKind::Marker => {
                     self.carry_marker(victim, row, locate(victim, row)).await?;
+                    true
+                }
+                RecordKind::Purge => {
+                    self.carry_purge(victim, row, locate(victim, row)).await?;
                     true
                 }
                 RecordKind::Chunk | RecordKind::Pad => true,
@@ -176,7 +181,12 @@ impl Evictor {
         }
         let Ok(record) = read::fetch(&self.log.segments, at).await else { return };
         let now = self.log.clock.now();
-        let reason = if record.is_expired(now) { EvictReason::Expired } else { EvictReason::Room };
+        let is_purged = self.log.marks.cover(record.key(), record.header.sequence, record.header.created);
+        let reason = match record.is_expired(now) {
+            true => EvictReason::Expired,
+            false if is_purged => EvictReason::Purged,
+            false => EvictReason::Room,
+        };
         let age = Duration::from_millis(now.0.saturating_sub(record.header.created.0));
         self.listeners.tell(&Evicted { key: Bytes::copy_from_slice(record.key()), reason, age, hits });
     }
@@ -189,6 +199,31 @@ impl Evictor {
         };
         if self.may_be_covered(victim.id, row, horizon) {
             self.leave_marker(row, horizon).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries a purge on, as long as its mark needs it. One that cannot be read may cover anything older: then all of that
+    /// is cleared, and if that cannot be said, the file stays.
+    async fn carry_purge(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
+        let record = read::fetch(&self.log.segments, at).await;
+        let Some((record, selector)) = record.ok().and_then(|r| Selector::decode(r.key()).map(|s| (r, s))) else {
+            if !self.log.clear_up_to(row.sequence).await {
+                return Err(Error::WriteFailed);
+            }
+            self.log.marks.raise_floor(row.sequence);
+            return Ok(());
+        };
+        let horizon = record.value().try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b)));
+        let has_covered = self.may_be_covered(victim.id, row, horizon);
+        if !self.log.marks.is_needed(&selector, row.sequence, has_covered) {
+            return Ok(());
+        }
+        let entry = entry_of(&record, row);
+        let order = Order::Marker(row.sequence, horizon);
+        match self.log.append(Stream::Reinserted, &entry, order, true).await? {
+            Ok(_) => self.log.counters.markers_written.add_one(),
+            Err(_) => drop(self.log.marks.lost(row.sequence)),
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ pub struct Evicted {
 pub enum EvictReason {
     /// It had expired.
     Expired,
+    /// It was purged.
+    Purged,
     /// Room was needed, and the policy did not keep it.
     Room,
 }

@@ -64,6 +64,7 @@ impl Evictor {
     async fn rest(&self) {
         let woken = self.log.upkeep.notified();
         let is_waiting = self.log.owes()
+            || self.log.marks.owes()
             || self.log.is_history_hidden()
             || self.log.segments.census().available < self.low_water()
             || self.log.segments.is_growth_stopped()
@@ -81,6 +82,7 @@ impl Evictor {
         if self.log.owes() {
             self.log.pay_owed().await?;
         }
+        self.log.write_marks().await?;
         if let Err(error) = self.log.write_cleared().await {
             tracing::warn!(%error, "cannot write the manifest; a clear is not durable yet");
         }
@@ -118,6 +120,6 @@ impl Evictor {
 
     /// Eviction goes on up to this many: in a larger cache a few more, which then share a sync.
     fn high_water(&self) -> u64 {
-        self.low_water() + (self.log.segments.limit() / 16).min(8)
+        self.low_water() + (self.log.segments.limit() / 64).min(8)
     }
 }

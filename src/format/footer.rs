@@ -59,6 +59,7 @@ impl Row {
             3 => RecordKind::Chunk,
             4 => RecordKind::Head,
             6 => RecordKind::Marker,
+            7 => RecordKind::Purge,
             _ => return None,
         };
         let class = LengthClass::from_bits(packed & ((1 << CLASS_BITS) - 1))?;

@@ -83,7 +83,7 @@
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
-//! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad, 6 marker; 0: nothing was written here |
+//! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad, 6 marker, 7 purge; 0: nothing was written here |
 //! | 1 | 1 | flags: 0. A reader refuses a record with a flag that it does not know |
 //! | 2 | 2 | length of the key, less one: 1 to 65,536 bytes |
 //! | 4 | 2 | length of the metadata |
@@ -109,6 +109,10 @@
 //! when it was first written. What it covers stands in no younger segment, so eviction carries it on, value and
 //! sequence unchanged, only while a segment with that id or a smaller one remains. A delete has the user's key. A marker
 //! is left where the key is not at hand: its key is the 8 bytes of the digest.
+//!
+//! **Purge.** Every entry that its key selects is dead, if it has a smaller sequence. The first byte of the key says how the
+//! rest selects: 1, a prefix of keys, which is not empty; 2, a time in 8 bytes, before which an entry was created. The value
+//! is that of a delete, and eviction carries it on as it does a delete.
 //!
 //! **Pad.** Filler up to the end of a block of 4,096 bytes. The key field, the metadata length, created, expires and the
 //! value CRC are 0, and there is no key: the header CRC covers bytes 0 to 31 alone. The value is what stands behind
@@ -149,7 +153,7 @@
 //! | 0 | 8 | digest of the key |
 //! | 8 | 6 | sequence |
 //! | 14 | 4 | offset of the record in the file, in units of 16 bytes |
-//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4, or 6); bits 14 and 15: zero |
+//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4, 6 or 7); bits 14 and 15: zero |
 //! | 20 | 4 | expires, in *seconds*, rounded up; 0: never; 2^32 - 1: not before then |
 //!
 //! The digest is the first eight bytes of SHA-256 over the manifest's seed and the key. It finds a record; the key in
@@ -204,6 +208,7 @@ pub mod footer;
 pub mod length;
 pub mod manifest;
 pub mod object;
+pub mod purge;
 pub mod record;
 pub mod segment_header;
 #[cfg(test)]

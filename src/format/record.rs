@@ -268,6 +268,7 @@ fn kind_of(byte: u8) -> Result<RecordKind, Defect> {
         4 => Ok(RecordKind::Head),
         5 => Ok(RecordKind::Pad),
         6 => Ok(RecordKind::Marker),
+        7 => Ok(RecordKind::Purge),
         _ => Err(Defect::Kind),
     }
 }

@@ -182,7 +182,7 @@ fn the_reason_is_the_first_that_applies() {
         record::decode(&bytes, SEGMENT, 4096).unwrap_err()
     };
     assert_eq!(with(0, 0), Defect::Zero);
-    assert_eq!(with(0, 7), Defect::Kind);
+    assert_eq!(with(0, 8), Defect::Kind);
     assert_eq!(with(1, 1), Defect::Flags);
     assert_eq!(with(9, 0xff), Defect::Bounds, "a value of almost 4 GiB");
     assert_eq!(with(3, 0xff), Defect::Truncated, "a key longer than what is there");

@@ -7,6 +7,7 @@ use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
 use crate::format::footer::{self, Row};
 use crate::format::length::{LengthClass, class_bytes};
+use crate::format::purge::Selector;
 use crate::format::record::{self, Header};
 use crate::index::{Change, Found, Location};
 use crate::object::{End, Object};
@@ -52,6 +53,11 @@ impl<'a> Entry<'a> {
         Self { kind: RecordKind::Marker, ..Self::delete(digest, digest_bytes, created) }
     }
 
+    /// A record that purges what a selector, of which `key` is the encoding, selects.
+    pub fn purge(digest: Digest, key: &'a [u8], created: Millis) -> Self {
+        Self { kind: RecordKind::Purge, ..Self::delete(digest, key, created) }
+    }
+
     /// Its length on disk, in bytes.
     pub fn class(&self) -> Option<LengthClass> {
         record::record_len(self.key.len(), self.metadata.len(), self.value.len())
@@ -63,8 +69,13 @@ impl<'a> Entry<'a> {
 pub enum Order {
     /// It is newer than all before it.
     Newest,
-    /// It is newer than the record that stands at this place, of the same value: only if the index still points there.
-    Renewed(Location),
+    /// It is newer than the record that stands at a place, of the same value: only if the index still points there.
+    Renewed {
+        /// The place.
+        from: Location,
+        /// Of the record there.
+        sequence: Sequence,
+    },
     /// It is the record that stands at a place, moved: published only if the index still points there (trap 2).
     Moved {
         /// The place.
@@ -116,7 +127,7 @@ impl Log {
         };
         // Eviction's own records take no budget: writers that hold it may be waiting for the room that eviction makes.
         let budget =
-            if matches!(order, Order::Newest | Order::Renewed(_)) { self.config.write_buffer_bytes } else { 0 };
+            if matches!(order, Order::Newest | Order::Renewed { .. }) { self.config.write_buffer_bytes } else { 0 };
         let debit = u32::try_from(class.len_bytes().min(budget)).unwrap_or(u32::MAX);
         let permit = match self.budget.try_acquire_many(debit) {
             Ok(permit) => permit,
@@ -190,7 +201,7 @@ impl Log {
             return Ok(Attempt::Appended(Appended::Stale));
         };
         let horizon = self.horizon(order).0.to_le_bytes();
-        let is_delete = matches!(entry.kind, RecordKind::Delete | RecordKind::Marker);
+        let is_delete = matches!(entry.kind, RecordKind::Delete | RecordKind::Marker | RecordKind::Purge);
         let value = if is_delete { &horizon } else { entry.value };
         let value_crc = if is_delete { record::value_crc(&[], value) } else { entry.value_crc };
         let header = Header {
@@ -231,6 +242,9 @@ impl Log {
         if entry.kind == RecordKind::Chunk {
             return self.publish_chunk(entry, order, at).map(|sequence| (sequence, None));
         }
+        if entry.kind == RecordKind::Purge {
+            return Some((self.publish_mark(entry, order), None));
+        }
         let displaced = |found: Option<Found>| {
             if let Some(found) = found {
                 self.unserve(found.location);
@@ -238,19 +252,21 @@ impl Log {
         };
         self.index.update(entry.digest, |found| match (order, entry.kind) {
             (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
-            (Order::Moved { from, .. } | Order::Renewed(from), _) => match found.filter(|f| f.location == from) {
-                Some(f) => {
-                    self.objects.move_head(from, at);
-                    displaced(found);
-                    self.segments.add_live(at.slot, class_bytes(at.class));
-                    let (sequence, older, hits) = match order {
-                        Order::Moved { sequence, hits, .. } => (sequence, f.older, hits),
-                        _ => (self.next_sequence(), true, f.hits),
-                    };
-                    (Change::Move(at, older, hits), Some((sequence, found)))
+            (Order::Moved { from, sequence: old, .. } | Order::Renewed { from, sequence: old }, _) => {
+                let Some(f) = found.filter(|f| f.location == from) else { return (Change::Keep, None) };
+                let (sequence, older, hits) = match order {
+                    Order::Moved { sequence, hits, .. } => (sequence, f.older, hits),
+                    _ => (self.next_sequence(), true, f.hits),
+                };
+                // Asked only now that it has its place in the order, and in a segment: see `marks`.
+                if self.marks.cover(entry.key, old, entry.created) {
+                    return (Change::Keep, None);
                 }
-                None => (Change::Keep, None),
-            },
+                self.objects.move_head(from, at);
+                displaced(found);
+                self.segments.add_live(at.slot, class_bytes(at.class));
+                (Change::Move(at, older, hits), Some((sequence, found)))
+            }
             (Order::Bury(at, id), _) if !self.segments.holds(at.slot, id) || found.is_none_or(|f| f.location != at) => {
                 (Change::Keep, None)
             }
@@ -272,6 +288,17 @@ impl Log {
                 (Change::Remove, Some((self.next_sequence(), found)))
             }
         })
+    }
+
+    /// A purge is not in the index but in the table of marks.
+    fn publish_mark(&self, entry: &Entry<'_>, order: Order) -> Sequence {
+        match (order, Selector::decode(entry.key)) {
+            (Order::Marker(sequence, _), _) => sequence,
+            (_, Some(selector)) => {
+                self.marks.place(&selector, self.segments.newest_id(), true, || self.next_sequence())
+            }
+            (_, None) => self.next_sequence(),
+        }
     }
 
     /// A chunk is not in the index but in its object.

@@ -323,6 +323,12 @@ impl Log {
         if row.kind == RecordKind::Chunk {
             return self.lose_chunk(location);
         }
+        if row.kind == RecordKind::Purge {
+            if self.marks.lost(row.sequence) {
+                self.upkeep.notify_one();
+            }
+            return;
+        }
         let is_lost = self.forget(row.digest, location).is_some();
         if is_lost {
             self.count_lost();

@@ -18,6 +18,7 @@ use crate::format::footer;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
 use crate::index::Index;
+use crate::marks::Marks;
 use crate::object::Objects;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
@@ -30,6 +31,7 @@ pub mod append;
 mod clear;
 mod flush;
 mod owed;
+mod purge;
 mod rotate;
 mod wait;
 
@@ -72,11 +74,13 @@ pub struct Log {
     pub(crate) config: Config,
     pub(crate) index: Arc<Index>,
     pub(crate) objects: Arc<Objects>,
+    pub(crate) marks: Arc<Marks>,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) clock: Arc<SteadyClock>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: BufferPool,
     pub(crate) directory_id: u64,
+    seed: [u8; 16],
     budget: Arc<Semaphore>,
     /// Appends that wait for the budget.
     starved: AtomicUsize,
@@ -106,6 +110,10 @@ pub struct LogParts {
     pub index: Arc<Index>,
     /// Where chunks are.
     pub objects: Arc<Objects>,
+    /// What is purged.
+    pub marks: Arc<Marks>,
+    /// The directory's secret seed.
+    pub seed: [u8; 16],
     /// Where segments come from.
     pub segments: Arc<SegmentSet>,
     /// Time.
@@ -139,6 +147,8 @@ impl Log {
             config: parts.config,
             index: parts.index,
             objects: parts.objects,
+            marks: parts.marks,
+            seed: parts.seed,
             segments: parts.segments,
             clock: parts.clock,
             counters: parts.counters,
@@ -279,7 +289,7 @@ impl Log {
             }
         }
         // What is owed still of that would come back at the next open.
-        let is_kept = self.owed.is_paid(owed) && !self.is_history_hidden();
+        let is_kept = self.owed.is_paid(owed) && !self.is_history_hidden() && self.marks.unwritten().is_none();
         if is_kept { settled } else { settled.and(Err(Error::WriteFailed)) }
     }
 
@@ -323,6 +333,7 @@ impl Log {
     /// Pays the markers that were owed up to this one. The upkeep may be about to make the room for them; where the disk
     /// fails, it is not waited for longer.
     async fn pay_owed_up_to(self: &Arc<Self>, last: owed::Number) -> Result<()> {
+        self.write_marks().await?;
         for _ in 0..PAY_ATTEMPTS {
             self.pay_owed().await?;
             if self.owed.is_paid(last) {

@@ -26,6 +26,8 @@ const TASKS: usize = 16;
 pub(super) struct Parts {
     heads: Vec<(Digest, Location)>,
     chunks: Vec<(Digest, SegmentId, Location)>,
+    /// And the purges.
+    pub(super) purges: Vec<(Sequence, Location)>,
 }
 
 impl Parts {
@@ -33,6 +35,7 @@ impl Parts {
         match row.kind {
             RecordKind::Head => self.heads.push((row.digest, at)),
             RecordKind::Chunk => self.chunks.push((row.digest, segment, at)),
+            RecordKind::Purge => self.purges.push((row.sequence, at)),
             _ => {}
         }
     }

@@ -186,7 +186,7 @@ fn gather(r: &Recovery, slot: u16, id: SegmentId, rows: impl Iterator<Item = Row
         summary.add(&row);
         parts.add(&row, location(&row), id);
     }
-    let found = rows.filter(|row| row.kind != RecordKind::Chunk).map(candidate);
+    let found = rows.filter(|row| !matches!(row.kind, RecordKind::Chunk | RecordKind::Purge)).map(candidate);
     (r.index.batch(found.clone(), found), parts, summary)
 }
 

@@ -63,7 +63,7 @@ pub struct Summary {
     pub max_sequence: u64,
     /// When its last entry expires, in unix seconds; `u32::MAX` if one never does; while counting, 0 if there is none.
     pub last_expiry_s: u32,
-    /// Deletes and markers in it.
+    /// Deletes, markers and purges in it.
     pub markers: u32,
     /// The disk failed before any of its records was on the device, and they are all copies or markers: what they stand
     /// for is still on disk or owed.
@@ -84,7 +84,7 @@ impl Summary {
                 let expiry_s = if row.expires_s == 0 { u32::MAX } else { row.expires_s };
                 self.last_expiry_s = self.last_expiry_s.max(expiry_s);
             }
-            RecordKind::Delete | RecordKind::Marker => self.markers += 1,
+            RecordKind::Delete | RecordKind::Marker | RecordKind::Purge => self.markers += 1,
             RecordKind::Pad => {}
         }
     }

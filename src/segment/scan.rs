@@ -224,7 +224,8 @@ async fn next(
         sequence: header.sequence,
         offset_units: (at / UNIT_BYTES) as u32,
         class,
-        kind: if defect.is_some() { RecordKind::Marker } else { header.kind },
+        // What it says is in its key.
+        kind: if defect.is_some() && header.kind != RecordKind::Purge { RecordKind::Marker } else { header.kind },
         expires_s: footer::expires_seconds(header.expires),
     };
     look(Seen::Record { offset: at, header, key, value, row: Some(row), defect });

@@ -22,6 +22,8 @@ pub enum EntryState {
     Served,
     /// It expired, and stays until its eviction leaves a marker for what is older.
     Expired,
+    /// A purge covers it: it stays until it is asked for, or its segment goes.
+    Purged,
     /// Chunks of it are not on disk, and it stays until its eviction leaves a marker for what is older.
     NotWhole,
     /// Its record is damaged.
@@ -34,6 +36,7 @@ impl EntryState {
         match self {
             Self::Served => "served",
             Self::Expired => "expired",
+            Self::Purged => "purged",
             Self::NotWhole => "not_whole",
             Self::Damaged => "damaged",
         }
@@ -115,6 +118,9 @@ impl Inspector {
             (Err(_), _) => EntryState::Damaged,
             (_, Fate::Expired { .. }) => EntryState::Expired,
             (Ok(header), _) if header.expires.is_some_and(|at| at <= self.now) => EntryState::Expired,
+            (Ok(header), _) if key.is_some_and(|key| fold.marks.cover(key, header.sequence, header.created)) => {
+                EntryState::Purged
+            }
             _ => EntryState::Served,
         };
         Ok(Some(EntryInfo {

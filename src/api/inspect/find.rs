@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::fold::{Fate, Fold};
+use super::fold::{Fate, Fold, Newest};
 use super::object::{Files, bytes_to_read};
 use super::value::ChunkAt;
 use super::{Inspector, ObjectInfo};
@@ -35,6 +35,8 @@ pub enum Verdict {
     Marked,
     /// It expired.
     Expired,
+    /// A purge covers it.
+    Purged,
     /// Everything of it was written before a `clear`.
     Cleared,
     /// The newest record is damaged; an older one is not served instead.
@@ -136,7 +138,7 @@ impl Inspector {
         is_changing: bool,
     ) -> Result<Finding> {
         let newest = fold.get(digest(&manifest.seed, key));
-        let Some((newest, (slot, id))) = newest.and_then(|n| Some((n, fold.segment(n.at)?))) else {
+        let Some((newest, (slot, _))) = newest.and_then(|n| Some((n, fold.segment(n.at)?))) else {
             return Ok(Finding::of(match (is_changing, fold.cleared) {
                 (true, _) => Verdict::Changing,
                 (_, 0) => Verdict::Unknown,
@@ -154,11 +156,13 @@ impl Inspector {
             return Ok(at);
         }
         let bytes = files.read(slot, newest.at, bytes_to_read(newest.kind, newest.at)).await?;
-        let found = self.judge(at, fold.fate(newest, self.now), bytes, id, key);
+        let found = self.judge(at, fold, newest, bytes, key);
         Ok(found.with_chunks(fold, &manifest.seed))
     }
 
-    fn judge(&self, at: Finding, fate: Fate, bytes: Vec<u8>, id: SegmentId, key: &[u8]) -> Finding {
+    fn judge(&self, at: Finding, fold: &Fold, newest: &Newest, bytes: Vec<u8>, key: &[u8]) -> Finding {
+        let fate = fold.fate(newest, self.now);
+        let id = fold.segment(newest.at).map_or(SegmentId(0), |(_, id)| id);
         let offset = at.offset.unwrap_or_default();
         let damaged =
             |defect: Defect| Finding { verdict: Verdict::Damaged, defect: Some(defect.to_string()), ..at.clone() };
@@ -176,6 +180,9 @@ impl Inspector {
             _ if !is_same => Verdict::Collision,
             (RecordKind::Delete, _) => Verdict::Deleted,
             (RecordKind::Put | RecordKind::Head, _) if is_expired => Verdict::Expired,
+            (RecordKind::Put | RecordKind::Head, _) if fold.marks.cover(key, header.sequence, header.created) => {
+                Verdict::Purged
+            }
             (RecordKind::Put | RecordKind::Head, _) => Verdict::Served,
             _ => Verdict::Collision,
         };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::examine::Examined;
 use crate::format::footer::Row;
+use crate::marks::Marks;
 use crate::segment::{Doubt, Extent, summarize};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
 
@@ -87,6 +88,10 @@ pub struct Fold {
     versions_seen: u64,
     /// Rows of the digest asked for that a `clear` made void.
     pub cleared: u64,
+    /// Where purges are.
+    pub purges: Vec<(Sequence, At)>,
+    /// What they say.
+    pub marks: Marks,
 }
 
 impl Fold {
@@ -113,6 +118,8 @@ impl Fold {
             let at = At { segment, offset_units: row.offset_units, class: row.class.bits() };
             match row.kind {
                 RecordKind::Chunk => self.add_chunk(row.digest, at),
+                RecordKind::Purge if row.sequence > self.floor => self.purges.push((row.sequence, at)),
+                RecordKind::Purge => {}
                 _ => self.add_row(row, at),
             }
         }

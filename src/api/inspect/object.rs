@@ -14,7 +14,9 @@ use crate::format::file_name::segment_name;
 use crate::format::length::class_bytes;
 use crate::format::manifest::Manifest;
 use crate::format::object::{ChunkKey, HEAD_VALUE_BYTES, ObjectHead};
+use crate::format::purge::Selector;
 use crate::format::record::{self, Defect, HEADER_BYTES};
+use crate::marks::Mark;
 use crate::types::{MAX_KEY_BYTES, MAX_METADATA_BYTES, RecordKind, SegmentId, Sequence};
 
 /// The longest record that a head can have; of one that says it is longer no more is read.
@@ -305,7 +307,24 @@ impl Inspector {
                 look(&one);
             }
         }
+        self.read_purges(&mut fold).await?;
         Ok((fold, is_changing))
+    }
+
+    /// What the purges say; one that is damaged may cover anything older.
+    async fn read_purges(&self, fold: &mut Fold) -> Result<()> {
+        let mut files = Files::new(self);
+        for (sequence, at) in std::mem::take(&mut fold.purges) {
+            let Some((slot, id)) = fold.segment(at) else { continue };
+            let bytes = files.read(slot, at, HEADER_BYTES + MAX_KEY_BYTES).await?;
+            let header = record::decode_header(&bytes, id, at.offset()).ok();
+            let key = header.and_then(|header| bytes.get(record::parts(&header).0));
+            match key.and_then(Selector::decode) {
+                Some(selector) => fold.marks.adopt(&selector, Mark { sequence, horizon: id, is_written: true }),
+                None => fold.marks.raise_floor(sequence),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -214,6 +214,7 @@ pub(super) fn kind_name(kind: RecordKind) -> &'static str {
         RecordKind::Head => "head",
         RecordKind::Pad => "pad",
         RecordKind::Marker => "marker",
+        RecordKind::Purge => "purge",
     }
 }
 

@@ -32,7 +32,7 @@ proptest! {
 
     #[test]
     fn a_record_decodes_to_what_was_encoded(
-        kind in prop::sample::select(vec![RecordKind::Put, RecordKind::Delete, RecordKind::Chunk, RecordKind::Head, RecordKind::Marker]),
+        kind in prop::sample::select(vec![RecordKind::Put, RecordKind::Delete, RecordKind::Chunk, RecordKind::Head, RecordKind::Marker, RecordKind::Purge]),
         key in prop::collection::vec(any::<u8>(), 1..300),
         metadata in prop::collection::vec(any::<u8>(), 0..300),
         value in prop::collection::vec(any::<u8>(), 0..5000),

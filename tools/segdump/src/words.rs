@@ -183,6 +183,7 @@ pub fn not_served(key: &[u8], finding: &Finding) -> String {
         Verdict::Deleted => "it was deleted",
         Verdict::Marked => "it was evicted or lost, and a marker keeps older copies dead",
         Verdict::Expired => "it expired",
+        Verdict::Purged => "a purge covers it",
         Verdict::Cleared => "everything of it was written before the cache was cleared",
         Verdict::Damaged => "its newest record is damaged, and an older one is not served instead",
         Verdict::Doubtful => "a damaged place may have held a newer record of it",

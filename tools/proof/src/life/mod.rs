@@ -185,7 +185,8 @@ impl Lives {
         self.note(format!("step {choice} on {n}"));
         self.tally.steps += 1;
         match choice {
-            0..50 => self.write(n).await,
+            0..49 => self.write(n).await,
+            49 => self.purge(n).await,
             50..72 => {
                 let answer = self.get(n).await?;
                 self.judge(n, answer)
@@ -214,6 +215,24 @@ impl Lives {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Purges the keys that begin as one does.
+    async fn purge(&mut self, n: u32) -> Result<(), String> {
+        let mut prefix = key(n);
+        prefix.truncate(prefix.len() - self.dice.below(2) as usize);
+        let purged = self.cache()?.purge_prefix(&prefix).await;
+        self.note(format!("purge {}: {purged:?}", prefix.escape_ascii()));
+        let is_covered = |n: &u32| key(*n).starts_with(&prefix);
+        for n in self.model.keys().into_iter().filter(is_covered).collect::<Vec<_>>() {
+            match &purged {
+                Ok(()) => self.model.happened(n, Fate::Gone, Level::Synced, None),
+                Err(_) if self.is_stormy => self.model.happened(n, Fate::Refused, Level::Volatile, None),
+                Err(e) => return Err(format!("purge: {e}")),
+            }
+        }
+        self.tally.purges += 1;
+        Ok(())
     }
 
     /// Asks for every key that was ever touched.

@@ -17,6 +17,8 @@ pub struct Tally {
     pub hits: u64,
     /// Steps of lives.
     pub steps: u64,
+    /// Purges by prefix.
+    pub purges: u64,
     /// Reopens after a clean close.
     pub reopens: u64,
     /// Segments evicted.
@@ -41,6 +43,7 @@ impl Tally {
             ("keys judged", self.judged),
             ("hits", self.hits),
             ("steps", self.steps),
+            ("purges", self.purges),
             ("reopens", self.reopens),
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
@@ -60,6 +63,7 @@ impl Tally {
         self.judged += other.judged;
         self.hits += other.hits;
         self.steps += other.steps;
+        self.purges += other.purges;
         self.reopens += other.reopens;
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;

@@ -1,0 +1,51 @@
+//! Removing many entries at once, by what they have in common.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::format::purge::{MAX_PREFIX_BYTES, Selector};
+use crate::types::{Durability, Millis};
+
+impl Engine {
+    /// Removes every entry whose key begins with `prefix`, durably.
+    pub async fn purge_prefix(&self, prefix: &[u8]) -> Result<()> {
+        let len = prefix.len();
+        if prefix.is_empty() || len > MAX_PREFIX_BYTES {
+            return Err(Error::InvalidInput(format!(
+                "the prefix has {len} bytes; it must have 1 to {MAX_PREFIX_BYTES} (`clear` removes everything)"
+            )));
+        }
+        let selector = Selector::Prefix(Bytes::copy_from_slice(prefix));
+        if !self.log.takes_purge(&selector) {
+            return Err(Error::InvalidInput(format!(
+                "the prefix has {len} bytes, and no segment of this cache holds as much; give a shorter one"
+            )));
+        }
+        self.purge(selector).await
+    }
+
+    /// Removes every entry that was set more than `age` ago, durably.
+    pub async fn purge_older_than(&self, age: Duration) -> Result<()> {
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let before = Millis(self.clock.now().0.saturating_sub(age_ms));
+        self.purge(Selector::OlderThan(before)).await
+    }
+
+    async fn purge(&self, selector: Selector) -> Result<()> {
+        self.check_open()?;
+        let written = self.log.purge(&selector).await?;
+        self.counters.purges.add_one();
+        if let Some(half) = self.log.marks.overflow()
+            && self.log.clear_up_to(half).await
+        {
+            self.log.marks.raise_floor(half);
+        }
+        match written {
+            Ok(ticket) => self.log.wait(&ticket, Durability::Synced).await,
+            Err(_) => Err(Error::WriteFailed),
+        }
+    }
+}

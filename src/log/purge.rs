@@ -1,0 +1,74 @@
+//! Purging: a mark, and the record that keeps it.
+
+use std::sync::Arc;
+
+use super::{Appended, Entry, Log, Order, Ticket};
+use crate::entry::RefuseReason;
+use crate::error::Result;
+use crate::format::digest::digest;
+use crate::format::purge::Selector;
+use crate::segment::Stream;
+use crate::types::{Digest, Millis};
+
+impl Log {
+    /// Whether the record of a purge fits a segment.
+    pub fn takes_purge(&self, selector: &Selector) -> bool {
+        let key = selector.encode();
+        let class = Entry::purge(Digest(0), &key, Millis(0)).class();
+        class.is_some_and(|class| self.fits_a_segment(class.len_bytes()))
+    }
+
+    /// Marks what a selector selects as dead, from now on. The record's ticket; the reason if there is none yet: then the
+    /// upkeep writes it.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn purge(self: &Arc<Self>, selector: &Selector) -> Result<std::result::Result<Ticket, RefuseReason>> {
+        /// A call that is dropped while it waits leaves a mark that is written by the upkeep.
+        struct Guard<'a>(&'a Log, &'a Selector, bool);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                let Self(log, selector, is_placed) = self;
+                if !*is_placed {
+                    log.marks.place(selector, log.segments.newest_id(), false, || log.next_sequence());
+                    log.upkeep.notify_one();
+                }
+            }
+        }
+        self.check_running()?;
+        self.marks.begin(selector);
+        let mut guard = Guard(self, selector, false);
+        let key = selector.encode();
+        let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
+        match self.append(Stream::New, &entry, Order::Newest, true).await? {
+            Ok(Appended::Done(ticket, _)) => {
+                guard.2 = true;
+                Ok(Ok(ticket))
+            }
+            Ok(Appended::Stale) => Ok(Err(RefuseReason::Busy)),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// Writes the records of marks that were refused or lost, up to the first that cannot be written.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn write_marks(self: &Arc<Self>) -> Result<()> {
+        while self.marks.owes()
+            && let Some((selector, mark)) = self.marks.unwritten()
+        {
+            let key = selector.encode();
+            let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
+            // Before, so that one that is lost at once is owed again.
+            self.marks.wrote(mark.sequence);
+            let order = Order::Marker(mark.sequence, mark.horizon);
+            let appended = self.append(Stream::Reinserted, &entry, order, false).await;
+            if !matches!(appended, Ok(Ok(_))) {
+                self.marks.lost(mark.sequence);
+                return appended.map(drop);
+            }
+        }
+        Ok(())
+    }
+}

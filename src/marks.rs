@@ -1,0 +1,395 @@
+//! Purge marks: which entries are dead because of their key or their age, whoever asks. A mark is set in constant time and
+//! asked on every read; what it covers goes when its segment does.
+//!
+//! A mark covers what is older than its own record. While that is on its way the mark covers everything that there is, so
+//! that nothing slips by: an entry that moves, or is renewed, takes its place in the order first and asks then. So it
+//! finds the mark, or its place is before the mark's.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::format::purge::Selector;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::types::{Millis, SegmentId, Sequence};
+
+/// Most marks. Who sets more gives up the oldest half: it then stands for all that is as old.
+pub const MAX_MARKS: usize = 1 << 17;
+
+/// A mark's place in the order, and its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its record's; the largest there is while that is on its way.
+    pub sequence: Sequence,
+    /// What it covers stands in no younger segment.
+    pub horizon: SegmentId,
+    /// Whether its record is in the log.
+    pub is_written: bool,
+}
+
+const PENDING: Mark = Mark { sequence: Sequence::MAX, horizon: SegmentId::MAX, is_written: false };
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Marks {
+    /// Whether there is any, or a floor: asked without a lock.
+    has_any: AtomicBool,
+    /// Whether the record of one may have to be written.
+    has_unwritten: AtomicBool,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    prefixes: BTreeMap<Bytes, Mark>,
+    /// The latest time that was asked for covers what earlier ones do.
+    older_than: Option<(Millis, Mark)>,
+    /// All up to this is dead.
+    floor: Sequence,
+}
+
+impl Marks {
+    /// Whether an entry of this key, place and time is dead.
+    pub fn cover(&self, key: &[u8], sequence: Sequence, created: Millis) -> bool {
+        // Set before whoever purges goes on, and nobody who asks before that needs to know.
+        self.has_any.load(Ordering::SeqCst) && {
+            let inner = self.inner.read();
+            sequence <= inner.floor
+                || inner.older_than.is_some_and(|(time, mark)| created < time && sequence < mark.sequence)
+                || inner.of_key(key).is_some_and(|(_, mark)| sequence < mark.sequence)
+        }
+    }
+
+    /// Sets a mark whose record is on its way.
+    pub fn begin(&self, selector: &Selector) {
+        self.inner.write().set(selector, PENDING);
+        self.has_any.store(true, Ordering::SeqCst);
+    }
+
+    /// Gives a mark its place in the order: `next`'s, which is asked while nobody can ask for marks. Its record is in the
+    /// log, or is still to be written.
+    pub fn place(
+        &self,
+        selector: &Selector,
+        horizon: SegmentId,
+        is_written: bool,
+        next: impl FnOnce() -> Sequence,
+    ) -> Sequence {
+        let mut inner = self.inner.write();
+        let mark = Mark { sequence: next(), horizon, is_written };
+        // Unless another one covers it by now.
+        if inner.get(selector).is_some_and(|there| there == PENDING || there.sequence <= mark.sequence) {
+            inner.set(selector, mark);
+        }
+        if !is_written {
+            self.has_unwritten.store(true, Ordering::SeqCst);
+        }
+        mark.sequence
+    }
+
+    /// The record of the mark with this place is in the log.
+    pub fn wrote(&self, sequence: Sequence) {
+        let mut inner = self.inner.write();
+        inner.all_mut().filter(|mark| mark.sequence == sequence).for_each(|mark| mark.is_written = true);
+    }
+
+    /// A mark that recovery found. The newest of those with the same selector counts.
+    pub fn adopt(&self, selector: &Selector, mark: Mark) {
+        let mut inner = self.inner.write();
+        if inner.newest_over(selector).is_none_or(|there| there < mark.sequence) {
+            inner.set(selector, mark);
+        }
+        self.has_any.store(true, Ordering::SeqCst);
+    }
+
+    /// The record of this place was lost to a failing disk. Whether it was a mark's.
+    pub fn lost(&self, sequence: Sequence) -> bool {
+        let mut inner = self.inner.write();
+        let Some(mark) = inner.all_mut().find(|mark| mark.sequence == sequence) else { return false };
+        mark.is_written = false;
+        self.has_unwritten.store(true, Ordering::SeqCst);
+        true
+    }
+
+    /// Whether the record of one is to be written.
+    pub fn owes(&self) -> bool {
+        self.has_unwritten.load(Ordering::SeqCst)
+    }
+
+    /// A mark whose record is to be written.
+    pub fn unwritten(&self) -> Option<(Selector, Mark)> {
+        let inner = self.inner.write();
+        let unwritten = inner.all().find(|(_, mark)| !mark.is_written && *mark != PENDING);
+        self.has_unwritten.store(unwritten.is_some(), Ordering::SeqCst);
+        unwritten
+    }
+
+    /// What eviction makes of a record that says this: whether it must be carried on, though what it covers may still be
+    /// there (`has_covered`). If not, its mark goes, unless that is another one by now.
+    pub fn is_needed(&self, selector: &Selector, sequence: Sequence, has_covered: bool) -> bool {
+        let mut inner = self.inner.write();
+        match inner.get(selector) {
+            Some(mark) if mark.sequence == sequence => {
+                if !has_covered {
+                    inner.remove(selector);
+                    self.has_any.store(inner.has_any(), Ordering::SeqCst);
+                }
+                has_covered
+            }
+            // Another one stands for it, unless that is not on disk yet.
+            _ => has_covered && !inner.is_replaced(selector, sequence),
+        }
+    }
+
+    /// Nothing up to here is there any more, whatever the marks say.
+    pub fn clear(&self, up_to: Sequence) {
+        let mut inner = self.inner.write();
+        inner.prefixes.retain(|_, mark| mark.sequence > up_to);
+        inner.older_than = inner.older_than.filter(|(_, mark)| mark.sequence > up_to);
+        inner.floor = if inner.floor > up_to { inner.floor } else { Sequence(0) };
+        self.has_any.store(inner.has_any(), Ordering::SeqCst);
+    }
+
+    /// All up to this is dead, though it is still there: older marks say nothing more.
+    pub fn raise_floor(&self, floor: Sequence) {
+        let mut inner = self.inner.write();
+        inner.prefixes.retain(|_, mark| mark.sequence > floor);
+        inner.older_than = inner.older_than.filter(|(_, mark)| mark.sequence > floor);
+        inner.floor = inner.floor.max(floor);
+        self.has_any.store(true, Ordering::SeqCst);
+    }
+
+    /// Up to where all is dead.
+    pub fn floor(&self) -> Sequence {
+        self.inner.read().floor
+    }
+
+    /// If there are too many: the place up to which the older half stands for all that is as old.
+    pub fn overflow(&self) -> Option<Sequence> {
+        let inner = self.inner.read();
+        if inner.prefixes.len() <= MAX_MARKS {
+            return None;
+        }
+        let mut places: Vec<_> = inner.prefixes.values().map(|mark| mark.sequence).collect();
+        let middle = places.len() / 2;
+        let (_, median, _) = places.select_nth_unstable(middle);
+        (*median != PENDING.sequence).then_some(*median)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        let inner = self.inner.read();
+        inner.prefixes.len() as u64 + u64::from(inner.older_than.is_some())
+    }
+}
+
+impl std::fmt::Debug for Marks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Marks").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn has_any(&self) -> bool {
+        !self.prefixes.is_empty() || self.older_than.is_some() || self.floor > Sequence(0)
+    }
+
+    /// The mark of the longest prefix that a key begins with. Prefixes that another one begins are gone once that was
+    /// set later, so a longer one is the newer one.
+    fn of_key(&self, key: &[u8]) -> Option<(&Bytes, &Mark)> {
+        let mut bound = Bound::Included(key);
+        loop {
+            let (prefix, mark) = self.prefixes.range::<[u8], _>((Bound::Unbounded, bound)).next_back()?;
+            if key.starts_with(prefix) {
+                return Some((prefix, mark));
+            }
+            // Whatever the key begins with is no longer than what it shares with this one.
+            let shared = prefix.iter().zip(key).take_while(|(a, b)| a == b).count();
+            if shared == 0 {
+                return None;
+            }
+            bound = Bound::Included(&key[..shared]);
+        }
+    }
+
+    fn get(&self, selector: &Selector) -> Option<Mark> {
+        match selector {
+            Selector::Prefix(prefix) => self.prefixes.get(prefix).copied(),
+            Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there == time).map(|(_, mark)| mark),
+        }
+    }
+
+    /// The place of the newest mark that covers all that this selector does.
+    fn newest_over(&self, selector: &Selector) -> Option<Sequence> {
+        match selector {
+            Selector::Prefix(prefix) => self.of_key(prefix).map(|(_, mark)| mark.sequence),
+            Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there >= time).map(|(_, m)| m.sequence),
+        }
+    }
+
+    fn is_replaced(&self, selector: &Selector, sequence: Sequence) -> bool {
+        let over = match selector {
+            Selector::Prefix(prefix) => self.of_key(prefix).map(|(_, mark)| *mark),
+            Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there >= time).map(|(_, mark)| mark),
+        };
+        sequence <= self.floor || over.is_some_and(|mark| mark.is_written && mark.sequence >= sequence)
+    }
+
+    fn set(&mut self, selector: &Selector, mark: Mark) {
+        match selector {
+            Selector::Prefix(prefix) => {
+                self.remove_longer(prefix, mark.sequence);
+                self.prefixes.insert(prefix.clone(), mark);
+            }
+            Selector::OlderThan(time) if self.older_than.is_none_or(|(there, _)| there <= *time) => {
+                self.older_than = Some((*time, mark));
+            }
+            Selector::OlderThan(_) => {}
+        }
+    }
+
+    fn remove(&mut self, selector: &Selector) {
+        match selector {
+            Selector::Prefix(prefix) => drop(self.prefixes.remove(prefix)),
+            Selector::OlderThan(_) => self.older_than = None,
+        }
+    }
+
+    /// What begins with a prefix is covered by its mark from now on.
+    fn remove_longer(&mut self, prefix: &Bytes, sequence: Sequence) {
+        let longer = |from: &Self| {
+            let range = from.prefixes.range::<[u8], _>((Bound::Excluded(&prefix[..]), Bound::Unbounded));
+            let older = range.take_while(|(p, _)| p.starts_with(prefix)).find(|(_, mark)| mark.sequence <= sequence);
+            older.map(|(p, _)| p.clone())
+        };
+        while let Some(gone) = longer(self) {
+            self.prefixes.remove(&gone);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Selector, Mark)> {
+        let prefixes = self.prefixes.iter().map(|(prefix, mark)| (Selector::Prefix(prefix.clone()), *mark));
+        prefixes.chain(self.older_than.map(|(time, mark)| (Selector::OlderThan(time), mark)))
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Mark> {
+        self.prefixes.values_mut().chain(self.older_than.as_mut().map(|(_, mark)| mark))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Selector {
+        Selector::Prefix(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn mark(sequence: u64) -> Mark {
+        Mark { sequence: Sequence(sequence), horizon: SegmentId(1), is_written: true }
+    }
+
+    fn set(marks: &Marks, selector: &Selector, sequence: u64) {
+        marks.begin(selector);
+        marks.place(selector, SegmentId(1), true, || Sequence(sequence));
+    }
+
+    fn covers(marks: &Marks, key: &str, sequence: u64) -> bool {
+        marks.cover(key.as_bytes(), Sequence(sequence), Millis(sequence))
+    }
+
+    #[test]
+    fn covers_what_begins_like_it_and_is_older() {
+        let marks = Marks::default();
+        assert!(!covers(&marks, "a/b", 1));
+        set(&marks, &prefix("a/"), 10);
+        set(&marks, &prefix("a/b/c"), 20);
+        set(&marks, &prefix("ab"), 30);
+        let table = [
+            ("a/", 9, true),
+            ("a/", 10, false),
+            ("a/x", 9, true),
+            ("a", 9, false),
+            ("a/b/c", 19, true),
+            ("a/b/cd", 20, false),
+            ("a/b/d", 9, true),
+            ("a/b/d", 10, false),
+            ("ab", 29, true),
+            ("aa", 1, false),
+            ("b", 1, false),
+            ("", 1, false),
+        ];
+        for (key, sequence, expected) in table {
+            assert_eq!(covers(&marks, key, sequence), expected, "{key:?} at {sequence}");
+        }
+        set(&marks, &prefix("a"), 40);
+        assert_eq!(marks.len(), 1, "the shorter one stands for all of them");
+        assert!(covers(&marks, "a/b/c", 39) && covers(&marks, "a", 39) && !covers(&marks, "ab", 40));
+    }
+
+    #[test]
+    fn covers_everything_while_its_record_is_on_its_way() {
+        let marks = Marks::default();
+        set(&marks, &prefix("k"), 5);
+        marks.begin(&prefix("k"));
+        assert!(covers(&marks, "key", 1 << 40) && marks.unwritten().is_none());
+        marks.place(&prefix("k"), SegmentId(3), false, || Sequence(9));
+        assert!(covers(&marks, "key", 8) && !covers(&marks, "key", 9) && marks.owes());
+        assert_eq!(marks.unwritten().map(|(_, m)| (m.sequence, m.horizon)), Some((Sequence(9), SegmentId(3))));
+        marks.wrote(Sequence(9));
+        assert!(marks.unwritten().is_none() && !marks.owes());
+        assert!(marks.lost(Sequence(9)) && !marks.lost(Sequence(8)) && marks.owes());
+    }
+
+    #[test]
+    fn found_in_any_order_the_newest_counts() {
+        let all = [("a", 10), ("a/b", 20), ("a/b", 5), ("a/b/c", 15), ("b", 1)];
+        for turn in 0..all.len() {
+            let marks = Marks::default();
+            for n in 0..all.len() {
+                let (text, sequence) = all[(n + turn) % all.len()];
+                marks.adopt(&prefix(text), mark(sequence));
+            }
+            assert_eq!(marks.len(), 3, "turn {turn}");
+            assert!(covers(&marks, "a/b/c", 19) && !covers(&marks, "a/b/c", 20) && !covers(&marks, "a/x", 10));
+        }
+    }
+
+    #[test]
+    fn an_age_covers_what_was_set_before() {
+        let marks = Marks::default();
+        set(&marks, &Selector::OlderThan(Millis(100)), 200);
+        assert!(covers(&marks, "any", 99) && !covers(&marks, "any", 100));
+        set(&marks, &Selector::OlderThan(Millis(50)), 300);
+        assert!(covers(&marks, "any", 99), "the later one stands");
+        marks.clear(Sequence(250));
+        assert!(!covers(&marks, "any", 1) && marks.len() == 0);
+    }
+
+    #[test]
+    fn a_record_is_carried_on_as_long_as_its_mark_needs_it() {
+        let marks = Marks::default();
+        set(&marks, &prefix("a/b"), 10);
+        assert!(marks.is_needed(&prefix("a/b"), Sequence(10), true));
+        marks.begin(&prefix("a"));
+        assert!(marks.is_needed(&prefix("a/b"), Sequence(10), true), "the other one is not on disk yet");
+        marks.place(&prefix("a"), SegmentId(1), true, || Sequence(20));
+        assert!(!marks.is_needed(&prefix("a/b"), Sequence(10), true));
+        assert!(!marks.is_needed(&prefix("a"), Sequence(20), false));
+        assert!(marks.len() == 0 && !covers(&marks, "a", 1));
+    }
+
+    #[test]
+    fn too_many_give_up_the_older_half() {
+        let marks = Marks::default();
+        (0..=MAX_MARKS as u64).for_each(|n| set(&marks, &prefix(&format!("{n}/")), n + 1));
+        let half = marks.overflow().expect("there are too many");
+        marks.raise_floor(half);
+        assert!(marks.overflow().is_none() && marks.len() <= MAX_MARKS as u64 / 2 + 1);
+        assert!(covers(&marks, "anything", half.0) && !covers(&marks, "anything", half.0 + 1));
+        let last = format!("{MAX_MARKS}/x");
+        assert!(covers(&marks, &last, MAX_MARKS as u64));
+    }
+}
