@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::format::purge::Selector;
 use crate::sync::RwLock;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::types::{Millis, SegmentId, Sequence};
 
 /// Most marks. Who sets more gives up the oldest half: it then stands for all that is as old.
@@ -38,6 +38,8 @@ pub struct Marks {
     has_any: AtomicBool,
     /// Whether the record of one may have to be written.
     has_unwritten: AtomicBool,
+    /// How often one was given up, since nothing is left that it covers.
+    given_up: AtomicU64,
     inner: RwLock<Inner>,
 }
 
@@ -60,6 +62,12 @@ impl Marks {
                 || inner.older_than.is_some_and(|(time, mark)| created < time && sequence < mark.sequence)
                 || inner.of_key(key).is_some_and(|(_, mark)| sequence < mark.sequence)
         }
+    }
+
+    /// Changes whenever a mark is given up. Who looked an entry up before, and is told after it that no mark covers it, looks
+    /// it up again: eviction forgets what a mark covers before it gives up the mark.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::SeqCst)
     }
 
     /// Sets a mark whose record is on its way.
@@ -133,6 +141,7 @@ impl Marks {
         match inner.get(selector) {
             Some(mark) if mark.sequence == sequence => {
                 if !has_covered {
+                    self.given_up.fetch_add(1, Ordering::SeqCst);
                     inner.remove(selector);
                     self.has_any.store(inner.has_any(), Ordering::SeqCst);
                 }
@@ -146,6 +155,7 @@ impl Marks {
     /// Nothing up to here is there any more, whatever the marks say.
     pub fn clear(&self, up_to: Sequence) {
         let mut inner = self.inner.write();
+        self.given_up.fetch_add(1, Ordering::SeqCst);
         inner.prefixes.retain(|_, mark| mark.sequence > up_to);
         inner.older_than = inner.older_than.filter(|(_, mark)| mark.sequence > up_to);
         inner.floor = if inner.floor > up_to { inner.floor } else { Sequence(0) };

@@ -4,13 +4,16 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::hook::{Hook, Hooked};
 use common::small;
-use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, ReadNow, Sim, When};
 use esker::clock::ManualClock;
 use esker::inspect::{EntryState, Inspector, Verdict};
-use esker::{Config, DiskCache, Durability, Error, Millis, SetOptions};
+use esker::{Config, DiskCache, Durability, Error, Hit, Millis, SetOptions};
+use tokio::sync::{Notify, Semaphore};
 
 const DIR: &str = "/cache";
 const START: Millis = Millis(1_700_000_000_000);
@@ -282,6 +285,48 @@ async fn an_inspector_knows_what_is_purged() {
     assert_eq!(purged, ["a/1"]);
     let report = inspector.verify(&mut |_| {}).await.unwrap();
     assert!(report.is_clean, "{report:#?}");
+}
+
+/// P2. A get that looked the entry up before eviction forgot it, and was read after its mark was given up, does not serve it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_read_does_not_outlive_the_mark() {
+    let place = Place::new(11, 12);
+    place.sim.set_faults(FaultPlan { read_now: ReadNow::ServeWithProbability(0.0), ..FaultPlan::default() });
+    let gate = Arc::new(Semaphore::new(0));
+    let (is_armed, is_waiting) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    let hook: Hook = {
+        let (gate, is_armed, is_waiting) = (gate.clone(), is_armed.clone(), is_waiting.clone());
+        Arc::new(move |kind, path| {
+            let is_it =
+                kind == OpKind::Read && path.ends_with("seg-0000.esk") && is_armed.swap(false, Ordering::SeqCst);
+            let (gate, is_waiting) = (gate.clone(), is_waiting.clone());
+            is_it.then(|| -> esker::backend::IoFuture<()> {
+                Box::pin(async move {
+                    is_waiting.notify_one();
+                    drop(gate.acquire().await);
+                    Ok(())
+                })
+            })
+        })
+    };
+    let backend = Hooked { inner: Arc::new(place.sim.clone()), hook, linger: Duration::ZERO };
+    let builder = DiskCache::builder(DIR).config(place.config.clone()).clock(place.clock.clone());
+    let cache = builder.backend_with(Arc::new(backend)).open().await.unwrap();
+    set(&cache, "a/1").await;
+    cache.purge_prefix("a/").await.unwrap();
+    is_armed.store(true, Ordering::SeqCst);
+    let slow = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get("a/1").await }
+    });
+    is_waiting.notified().await;
+    let mut n = 0;
+    while cache.stats().purge_marks > 0 {
+        assert!(cache.set(format!("b/{n}"), vec![0; 7_000]).await.unwrap().is_stored());
+        n += 1;
+    }
+    gate.add_permits(1);
+    assert_eq!(slow.await.unwrap().unwrap().map(Hit::into_value), None);
 }
 
 impl Place {

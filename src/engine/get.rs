@@ -101,10 +101,13 @@ impl Engine {
             Ok(None)
         };
         for _ in 0..ATTEMPTS {
+            let given_up = self.log.marks.given_up();
             let found = if counts { self.index.lookup_hit(digest) } else { self.index.lookup(digest) };
             let Some(Found { location, .. }) = found else { return missed(&self.counters.misses_unknown) };
             let now = self.clock.now();
-            if let Some(hit) = self.in_memory(digest, location, key, now) {
+            if let Some(hit) = self.in_memory(digest, location, key, now)
+                && self.log.marks.given_up() == given_up
+            {
                 if counts {
                     self.counters.hits_memory.add_one();
                 }
@@ -122,6 +125,8 @@ impl Engine {
                     self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_purged);
                 }
+                // What kept it dead may be gone, with the file that it was read from.
+                Ok(_) if self.log.marks.given_up() != given_up => {}
                 Ok(record) if record.header.kind == RecordKind::Head => match self.objects.at(location) {
                     Some(object) => {
                         let head = hit(record, now, counts.then_some(&*self.counters));

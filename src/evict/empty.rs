@@ -51,7 +51,9 @@ impl Evictor {
         }
         self.end_objects(victim).await;
         let mut is_covered = false;
-        for row in rows {
+        // A mark may be given up only once what it covers here is forgotten.
+        let (purges, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.kind == RecordKind::Purge);
+        for row in others.into_iter().chain(purges) {
             is_covered |= match row.kind {
                 // Asked only now that it is forgotten: until then a newer one may come.
                 RecordKind::Put | RecordKind::Head => {
