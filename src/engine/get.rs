@@ -14,7 +14,7 @@ use crate::read::{self, Failure, Fetched};
 use crate::segment::Stream;
 use crate::stats::Counter;
 use crate::sync::join;
-use crate::types::{Digest, Millis, RecordKind, SegmentId};
+use crate::types::{Digest, EvictionPolicy, Millis, RecordKind, SegmentId};
 
 /// How often an entry is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
@@ -102,7 +102,9 @@ impl Engine {
         };
         for _ in 0..ATTEMPTS {
             let given_up = self.log.marks.given_up();
-            let found = if counts { self.index.lookup_hit(digest) } else { self.index.lookup(digest) };
+            // Plain FIFO does not ask.
+            let counts_hit = counts && self.config.eviction != EvictionPolicy::Fifo;
+            let found = if counts_hit { self.index.lookup_hit(digest) } else { self.index.lookup(digest) };
             let Some(Found { location, .. }) = found else { return missed(&self.counters.misses_unknown) };
             let now = self.clock.now();
             if let Some(hit) = self.in_memory(digest, location, key, now)

@@ -24,7 +24,8 @@ pub struct Evicted {
     pub reason: EvictReason,
     /// How long ago it was set.
     pub age: Duration,
-    /// Hits since it was set, or since eviction last rewrote it: 0 to 3, 3 meaning 3 or more.
+    /// Hits since it was set, or since eviction last rewrote it: 0 to 3, 3 meaning 3 or more. Always 0
+    /// with `EvictionPolicy::Fifo`, which does not count them.
     pub hits: u8,
 }
 

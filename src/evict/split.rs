@@ -11,7 +11,8 @@ use crate::types::{Digest, EvictionPolicy};
 const MIN_SEGMENTS: u64 = 12;
 /// The share of the log of new entries at first, and for good where nothing steers it, in percent.
 const FIRST_PERCENT: u64 = 10;
-/// The most that this log takes, in percent.
+/// The least and the most that this log takes, in percent. With less, an entry would be gone before it can be read twice.
+const LEAST_PERCENT: u64 = 5;
 const MOST_PERCENT: u64 = 90;
 /// How much more than its own bytes one entry moves the split, at most.
 const MAX_WEIGHT: f64 = 10.0;
@@ -95,8 +96,8 @@ impl Split {
             return false;
         };
         if self.policy != EvictionPolicy::S3Fifo {
-            let most = (self.capacity_bytes / 100 * MOST_PERCENT).max(self.segment_len_bytes);
-            state.new_bytes = new_bytes.clamp(self.segment_len_bytes, most);
+            let percent = |percent: u64| (self.capacity_bytes / 100 * percent).max(self.segment_len_bytes);
+            state.new_bytes = new_bytes.clamp(percent(LEAST_PERCENT), percent(MOST_PERCENT));
         }
         true
     }
@@ -142,7 +143,7 @@ mod tests {
             split.dropped(true, digest(n), LEN);
             assert!(split.recalls(digest(n), LEN));
         }
-        assert_eq!(split.new_log_bytes(), Some(LEN));
+        assert_eq!(split.new_log_bytes(), Some(5 * LEN));
         for n in 1_000..1_400 {
             split.dropped(false, digest(n), LEN);
             assert!(split.recalls(digest(n), LEN));

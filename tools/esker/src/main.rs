@@ -29,6 +29,9 @@ enum Command {
     /// The process that `check kill` kills.
     #[command(hide = true)]
     WriterChild(check::kill::ChildArgs),
+    /// The process that `check purge` kills.
+    #[command(hide = true)]
+    PurgeChild(check::purge::ChildArgs),
     /// A fresh process that opens a directory and says what it found.
     #[command(hide = true)]
     ProbeChild(check::probe::ChildArgs),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::ReplayChild(args) => replay::child::main(&args),
         Command::WriterChild(args) => check::kill::child_main(&args),
+        Command::PurgeChild(args) => check::purge::child_main(&args),
         Command::ProbeChild(args) => check::probe::child_main(&args),
     };
     match result {

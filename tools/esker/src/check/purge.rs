@@ -1,0 +1,107 @@
+//! A purge of a million entries: constant time, none is served afterwards, also after kill -9, and the room comes back.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use esker::{BackendKind, DiskCache};
+
+use super::Figures;
+use crate::child::Spawned;
+use crate::store::Plan;
+
+const ENTRIES: u64 = 1_000_000;
+const VALUE_BYTES: usize = 100;
+const CAPACITY_BYTES: u64 = 256 << 20;
+/// Keys with another prefix, among the purged ones.
+const OTHERS: u64 = 1_000;
+
+/// Options of the hidden subcommand.
+#[derive(Debug, clap::Args)]
+pub struct ChildArgs {
+    /// A file with the plan, as JSON.
+    pub plan: PathBuf,
+    /// How many entries.
+    pub entries: u64,
+}
+
+fn purged(n: u64) -> String {
+    format!("purged/{n}")
+}
+
+fn other(n: u64) -> String {
+    format!("other/{n}")
+}
+
+async fn open(plan: &Plan) -> Result<DiskCache> {
+    Ok(DiskCache::builder(&plan.dir).config(plan.config()).open().await?)
+}
+
+/// Runs the child: fills a cache, purges, says how long that took in microseconds, and waits to be killed.
+///
+/// # Errors
+/// If the cache fails or refuses.
+pub fn child_main(args: &ChildArgs) -> Result<ExitCode> {
+    crate::child::end_with_parent();
+    let plan: Plan = serde_json::from_reader(std::fs::File::open(&args.plan)?)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let cache = open(&plan).await?;
+        for n in 0..args.entries {
+            ensure!(cache.set(purged(n), vec![1; VALUE_BYTES]).await?.is_stored(), "entry {n} was refused");
+            if n % (args.entries / OTHERS).max(1) == 0 {
+                ensure!(cache.set(other(n), vec![2; VALUE_BYTES]).await?.is_stored(), "entry {n} was refused");
+            }
+        }
+        cache.sync().await?;
+        let began = Instant::now();
+        cache.purge_prefix("purged/").await?;
+        println!("{}", began.elapsed().as_micros());
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        bail!("the parent did not kill this process")
+    })
+}
+
+/// Runs the check, with fewer entries if `shrink` is more than 1.
+///
+/// # Errors
+/// If the child ends early, or the cache does not open again.
+pub fn check(dir: &Path, backend: BackendKind, shrink: u64) -> Result<Figures> {
+    let entries = ENTRIES / shrink;
+    let papers = tempfile::Builder::new().prefix("esker-purge-").tempdir().context("no temporary directory")?;
+    let plan = Plan::esker(dir.to_owned(), CAPACITY_BYTES, backend);
+    let plan_file = papers.path().join("plan.json");
+    serde_json::to_writer(std::fs::File::create(&plan_file)?, &plan)?;
+    let count = entries.to_string();
+    let mut child = Spawned::start(["purge-child".as_ref(), plan_file.as_os_str(), count.as_ref()])?;
+    let purge_us: f64 = child.line()?.parse().context("the child told no time")?;
+    child.kill()?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(verify(&plan, entries, purge_us))
+}
+
+async fn verify(plan: &Plan, entries: u64, purge_us: f64) -> Result<Figures> {
+    let mut figures = Figures::default();
+    figures.tell("entries purged", entries as f64);
+    figures.at_most("purge, durable, ms", purge_us / 1000.0, 10.0);
+    let cache = open(plan).await.context("reopen after the kill")?;
+    let (mut served, mut lost) = (0, 0);
+    for n in 0..entries {
+        served += u64::from(cache.get(purged(n)).await?.is_some());
+        if n % (entries / OTHERS).max(1) == 0 {
+            lost += u64::from(cache.get(other(n)).await?.is_none());
+        }
+    }
+    figures.exactly("purged entries served after the kill", served, 0);
+    figures.exactly("other entries lost", lost, 0);
+    let mut written = 0;
+    while written < plan.capacity_bytes {
+        ensure!(cache.set(format!("new/{written}"), vec![3; 8 << 10]).await?.is_stored(), "a new entry was refused");
+        written += 8 << 10;
+    }
+    cache.sync().await?;
+    figures.exactly("marks left after a turn of the log", cache.stats().purge_marks, 0);
+    cache.close().await?;
+    Ok(figures)
+}
