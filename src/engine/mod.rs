@@ -8,6 +8,7 @@ use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
 use crate::error::{Error, Result};
+use crate::flight::Flights;
 use crate::format::digest::digest;
 use crate::index::Index;
 use crate::log::Log;
@@ -22,6 +23,7 @@ use crate::types::{Digest, Durability};
 
 mod clear;
 mod delete;
+mod fetch;
 mod get;
 mod open;
 mod renew;
@@ -51,6 +53,7 @@ pub struct Engine {
     backend: Arc<dyn Backend>,
     index: Arc<Index>,
     objects: Arc<Objects>,
+    flights: Arc<Flights>,
     segments: Arc<SegmentSet>,
     log: Arc<Log>,
     memory: Option<HotTier>,

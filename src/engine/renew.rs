@@ -49,7 +49,8 @@ impl Engine {
             let stream = self.stream_of(expires.map(|at| at.0.saturating_sub(created.0)));
             let (value, metadata) = (record.value(), &metadata[..]);
             let value_crc = record::value_crc(metadata, value);
-            let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object: None };
+            let (object, flight) = (None, None);
+            let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
             match self.log.append(stream, &entry, Order::Renewed(location), true).await? {
                 Ok(Appended::Done(ticket, _)) => {
                     self.log.wait(&ticket, durability).await?;
@@ -57,7 +58,7 @@ impl Engine {
                 }
                 // Replaced or moved meanwhile.
                 Ok(Appended::Stale) => {}
-                Err(reason) => return Ok(Some(self.refuse(digest, reason))),
+                Err(reason) => return Ok(Some(self.refuse(digest, reason, None))),
             }
         }
     }

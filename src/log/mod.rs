@@ -14,6 +14,7 @@ use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
+use crate::flight::Flights;
 use crate::format::footer;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
@@ -72,6 +73,7 @@ pub struct Log {
     pub(crate) config: Config,
     pub(crate) index: Arc<Index>,
     pub(crate) objects: Arc<Objects>,
+    pub(crate) flights: Arc<Flights>,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) clock: Arc<SteadyClock>,
     pub(crate) counters: Arc<Counters>,
@@ -106,6 +108,8 @@ pub struct LogParts {
     pub index: Arc<Index>,
     /// Where chunks are.
     pub objects: Arc<Objects>,
+    /// What is being fetched.
+    pub flights: Arc<Flights>,
     /// Where segments come from.
     pub segments: Arc<SegmentSet>,
     /// Time.
@@ -139,6 +143,7 @@ impl Log {
             config: parts.config,
             index: parts.index,
             objects: parts.objects,
+            flights: parts.flights,
             segments: parts.segments,
             clock: parts.clock,
             counters: parts.counters,
