@@ -108,7 +108,7 @@ impl Origin {
     /// A fetch that fails.
     fn fail(&self, why: &'static str) -> impl FnOnce() -> Fetching + Send + 'static {
         let this = self.clone();
-        || {
+        move || {
             Box::pin(async move {
                 this.asked().await;
                 Err(io::Error::new(io::ErrorKind::NotFound, why))

@@ -143,12 +143,15 @@ async fn a_fetch_in_the_background_keeps_no_cache_open() {
     slow.begun().await;
     drop(cache);
     let builder = || esker::DiskCache::builder("/cache").config(machine.config.clone());
-    for tries in 0.. {
-        match builder().backend_with(std::sync::Arc::new(machine.sim.clone())).open().await {
-            Ok(cache) => break cache.close().await.unwrap(),
-            Err(esker::Error::Locked { .. }) if tries < 1000 => tokio::time::sleep(Duration::from_millis(5)).await,
-            Err(other) => panic!("{other}"),
+    let again = async {
+        loop {
+            match builder().backend_with(std::sync::Arc::new(machine.sim.clone())).open().await {
+                Err(esker::Error::Locked { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+                other => return other.unwrap(),
+            }
         }
-    }
+    };
+    let cache = tokio::time::timeout(Duration::from_secs(10), again).await.expect("it is locked");
+    cache.close().await.unwrap();
     slow.let_go(1);
 }
