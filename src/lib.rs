@@ -125,8 +125,8 @@ mod types;
 
 pub use api::inspect;
 pub use api::{
-    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache, RefuseReason,
-    SetOptions, SetOutcome, Source, Typed,
+    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache,
+    RefuseReason, SetOptions, SetOutcome, Source, Typed,
 };
 pub use codec::{Bincode, Codec};
 pub use config::Config;

@@ -22,8 +22,8 @@ impl DiskCache {
     /// same: `fetches_unstored` in [`Stats`](crate::Stats) counts it. As after any refused write an older value of the
     /// key is then gone.
     ///
-    /// Errors are not cached, unless [`FetchOptions::negative_ttl`] says so. A fetch must not ask for its own key: it would
-    /// wait for itself. Waits until the segments are indexed, if that happens in the background.
+    /// Errors are not cached, unless [`FetchOptions::negative_ttl`] says so. A fetch should have a time limit, since as long as
+    /// it takes all wait; and it must not ask for its own key: it would wait for itself. Waits until the segments are indexed, if that happens in the background.
     ///
     /// ```no_run
     /// # async fn example(cache: esker::DiskCache) -> Result<(), esker::Error> {

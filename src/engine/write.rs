@@ -106,7 +106,8 @@ impl Writing {
 
     /// Whether nothing more is taken, since the value was refused.
     pub fn is_refused(&self) -> bool {
-        self.refused.lock().is_some() || self.object.end().is_some()
+        let is_outdated = self.flight.as_ref().is_some_and(|flight| flight.is_outdated());
+        is_outdated || self.refused.lock().is_some() || self.object.end().is_some()
     }
 
     /// Reads it while it is written.

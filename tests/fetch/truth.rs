@@ -72,7 +72,11 @@ async fn a_fetch_undoes_nothing_that_was_done_meanwhile() {
             let counts = cache.stats().counts;
             assert_eq!((counts.fetches, counts.fetches_outdated, counts.fetches_unstored), (1, 1, 0), "{act:?}");
             assert_eq!(cache.stats().live_bytes, live_bytes, "{act:?}: what was not stored counts");
-            assert_eq!(counts.refused_evicted + counts.writers_aborted, 0, "{act:?}: nothing of the user's was refused");
+            assert_eq!(
+                counts.refused_evicted + counts.writers_aborted,
+                0,
+                "{act:?}: nothing of the user's was refused"
+            );
             machine.assert_value(cache, "k", expected.as_deref()).await;
         }
     }

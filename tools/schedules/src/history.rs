@@ -163,6 +163,20 @@ impl History {
         assert!(self.may_forget || !is_due || explained, "key {key} was durable and is lost: {of:?}");
     }
 
+    /// What was learnt of a key at this moment was said to a call that began then.
+    ///
+    /// # Panics
+    /// Something was written in between, from its beginning to its end.
+    pub fn said(&self, key: u32, moment: u64, begin: u64) {
+        let all = self.with();
+        let between = |w: &&Event| moment < w.begin && w.end < begin;
+        let between = all.keys.get(&key).and_then(|of| of.writes.iter().find(between));
+        assert!(
+            between.is_none(),
+            "key {key}: what was so at {moment} was said to a call from {begin} on: {between:?}"
+        );
+    }
+
     /// The keys that were written.
     pub fn keys(&self) -> Vec<u32> {
         self.with().keys.keys().copied().collect()
