@@ -75,36 +75,25 @@ impl Engine {
                 Joined::Failed(error) => return Err(Error::Fetch(error)),
             };
             match seat.turn().await {
-                Turn::Lead => return self.lead(seat, wanted, read, fetch).await,
+                Turn::Lead => {}
                 Turn::Landed(Ok(hit)) => return read(&Hit { now: self.clock.now(), ..hit }),
                 Turn::Landed(Err(error)) => return Err(Error::Fetch(error)),
-                Turn::Again => {}
+                Turn::Again => continue,
             }
+            // Since the flight is in the table, whatever is written is either found here or outdates it.
+            if let Some(hit) = self.hit(wanted.digest, wanted.key, false).await?
+                && let Ok(value) = read(&hit)
+            {
+                seat.land(Ok(hit));
+                return Ok(value);
+            }
+            if seat.flight().is_outdated() {
+                continue;
+            }
+            seat.begin();
+            let fetched = fetch().await.map_err(shared);
+            return read(&self.settle(seat, wanted, fetched).await?);
         }
-    }
-
-    async fn lead<T, F, Fut, E>(
-        self: &Arc<Self>,
-        mut seat: Seat,
-        wanted: &Wanted<'_>,
-        read: impl Fn(&Hit) -> Result<T>,
-        fetch: F,
-    ) -> Result<T>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<Fetched, E>>,
-        E: Into<BoxError>,
-    {
-        // Since the flight is in the table, whatever is written is either found here or outdates it.
-        if let Some(hit) = self.hit(wanted.digest, wanted.key, false).await?
-            && let Ok(value) = read(&hit)
-        {
-            seat.land(Ok(hit));
-            return Ok(value);
-        }
-        seat.begin();
-        let fetched = fetch().await.map_err(shared);
-        read(&self.settle(seat, wanted, fetched).await?)
     }
 
     /// The entry if there is one, and whether it is to be fetched anew.

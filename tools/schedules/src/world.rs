@@ -173,9 +173,7 @@ impl World {
         let begin = self.history.now();
         let world = self.clone();
         let fetch = move || async move {
-            let moment = world.history.now();
-            let begun = world.history.begin(k, Some(version));
-            world.history.end(begun, Write::Stored(version), false);
+            let moment = world.history.fetched(k, version);
             for _ in 0..world.below(4) {
                 task::yield_now().await;
             }
