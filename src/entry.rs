@@ -55,6 +55,58 @@ impl fmt::Debug for SetOptions {
     }
 }
 
+/// How `DiskCache::get_or_fetch` fetches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FetchOptions {
+    pub(crate) negative_ttl: Option<Duration>,
+}
+
+impl FetchOptions {
+    /// Failures are not remembered.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A failed fetch is remembered, in memory, for this long: calls for its key get the same error and do not fetch, until
+    /// the time is over or the key is set, deleted or cleared. Counted in whole milliseconds.
+    ///
+    /// At most 16,000 failures are remembered, and none of a key longer than 1,024 bytes; if there are more, those go first
+    /// that would end soonest.
+    #[must_use]
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = Some(ttl);
+        self
+    }
+}
+
+/// What a fetch gives: a value, and how it is to be stored.
+#[derive(Clone)]
+pub struct Fetched {
+    pub(crate) value: Bytes,
+    pub(crate) options: SetOptions,
+}
+
+impl Fetched {
+    /// A value that is stored with the default options.
+    pub fn new(value: impl Into<Bytes>) -> Self {
+        Self { value: value.into(), options: SetOptions::new() }
+    }
+
+    /// Time to live, metadata and durability of the entry.
+    #[must_use]
+    pub fn options(mut self, options: SetOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl fmt::Debug for Fetched {
+    /// Of the value only the length: it is the user's, and does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched").field("value_bytes", &self.value.len()).field("options", &self.options).finish()
+    }
+}
+
 /// What became of a write (P3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +158,8 @@ pub enum Source {
     Buffer,
     /// A segment file.
     Disk,
+    /// Not in the cache: it was fetched, by this call or by one that it waited for.
+    Fetched,
 }
 
 /// An entry that was found.
@@ -153,7 +207,7 @@ impl Hit {
     }
 
     /// The entry's place in the order of all writes to its cache: what tells this version of the key from others, and which
-    /// of two is newer. Rewriting by eviction does not change it.
+    /// of two is newer. Rewriting by eviction does not change it. 0 of what was fetched: it has its place once it is stored.
     pub fn sequence(&self) -> Sequence {
         self.sequence
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What can go wrong. A refused write is not an error: see `SetOutcome`.
 #[derive(Debug, thiserror::Error)]
@@ -80,13 +81,32 @@ pub enum Error {
     /// What was read of a large value ends here: the next part is damaged. The entry was dropped.
     #[error("a part of the entry is damaged; the entry was dropped. Check the disk")]
     Damaged,
+    /// A fetch of `DiskCache::get_or_fetch` failed, this caller's or the one that it waited for: the fetch's own error, which
+    /// all who waited for it share. `downcast_ref` tells which it is. Nothing was stored.
+    #[error("the fetch failed: {0}")]
+    Fetch(SharedError),
+    /// A [`Typed`](crate::Typed) view could not turn a key or a value into bytes, or what it had just made back into a value.
+    #[error("cannot {op} {what}: {source}; change the type, or take a codec that can")]
+    Codec {
+        /// What was tried, a verb.
+        op: &'static str,
+        /// The name of the type.
+        what: &'static str,
+        /// What the codec said.
+        source: BoxError,
+    },
     /// The cache could not be opened in the background (see `Config::index_in_background`).
     #[error("the cache did not open: {0}")]
-    OpenFailed(std::sync::Arc<Error>),
+    OpenFailed(Arc<Error>),
     /// The cache was closed.
     #[error("the cache is closed; open it again")]
     Closed,
 }
+
+/// An error of any kind.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// An error of any kind that several share.
+pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

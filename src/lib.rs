@@ -69,10 +69,10 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | 0 ground | `types` `error` `clock` `stats` `entry` `config` `sync` | words and values; no I/O |
+//! | 0 ground | `types` `error` `clock` `stats` `entry` `codec` `config` `sync` | words and values; no I/O |
 //! | 1 bytes | `format` | pure functions over bytes, and their specification |
 //! | 1 disk | [`backend`] | moves owned buffers; knows no format |
-//! | 2 places | `segment` `index` `object` `memory` `catalog` | where data rests |
+//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` | where data rests, and who waits for it |
 //! | 3 paths | `log` `read` | the only way in, the only way out |
 //! | 4 upkeep | `recover` `evict` | from directory to index; room ahead of need |
 //! | 5 engine | `engine` | the only crossroads: each of set, get, delete fits one screen |
@@ -84,6 +84,7 @@
 //! delete  the same append with another record kind
 //! writer  chunks the same way as set, as they come ─ object; the head last ─ index
 //! reader  index ─ head ─ object (where the chunks are) ─ read, a few chunks ahead
+//! fetch   get; not there: flight (one a key) ─ the caller's fetch ─ set, unless something newer was written
 //! evict   policy picks from summaries → scan → does the index still point here, and is it worth it? append : forget
 //! recover footers, else scan → index in sequence order → report
 //! ```
@@ -91,17 +92,20 @@
 //! # Features
 //!
 //! `io-uring` (default): the backend `Uring`. `tokio-uring`: the backend `TokioUring`. Without either, a build on tokio
-//! alone. Where a ring is refused, [`BackendKind::Auto`] falls back to `TokioFs`.
+//! alone. Where a ring is refused, [`BackendKind::Auto`] falls back to `TokioFs`. `bincode`: the codec [`Bincode`], which a
+//! [`Typed`] view takes if it is given no other.
 
 mod api;
 pub mod backend;
 mod catalog;
 pub mod clock;
+mod codec;
 pub mod config;
 mod engine;
 mod entry;
 mod error;
 mod evict;
+mod flight;
 pub mod format;
 #[doc(hidden)]
 pub mod index;
@@ -122,11 +126,12 @@ mod types;
 
 pub use api::inspect;
 pub use api::{
-    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, Hit, MemoryCache, RefuseReason, SetOptions,
-    SetOutcome, Source,
+    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache,
+    RefuseReason, SetOptions, SetOutcome, Source, Typed,
 };
+pub use codec::{Bincode, Codec};
 pub use config::Config;
-pub use error::{Error, Result};
+pub use error::{BoxError, Error, Result, SharedError};
 pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{

@@ -78,6 +78,8 @@ counters! {
     hits_buffer,
     /// Gets answered from a segment file.
     hits_disk,
+    /// Of all hits, those whose value a `Typed` view could not decode: it took them for misses.
+    hits_undecoded,
     /// Gets of keys that the index does not know (or knows deleted): no disk was touched.
     misses_unknown,
     /// Gets while the index was being rebuilt in the background.
@@ -94,6 +96,22 @@ counters! {
     misses_io,
     /// Gets of entries that were evicted while they were read, or of which a part was evicted or lost.
     misses_evicted,
+    /// Fetches that `get_or_fetch` and `get_or_refresh` began.
+    fetches,
+    /// Of these, fetches in the background, of entries that were about to expire.
+    fetches_in_background,
+    /// Calls that were answered with what another call fetched.
+    fetches_shared,
+    /// Calls that were answered with the failure of an earlier fetch (`FetchOptions::negative_ttl`).
+    fetches_spared,
+    /// Fetches that failed.
+    fetches_failed,
+    /// Fetches that were given up, or panicked, before they were done: whoever waited for one fetches instead.
+    fetches_abandoned,
+    /// Fetched values that were not stored, since their key was written, deleted or cleared after the fetch began.
+    fetches_outdated,
+    /// Fetched values that were not stored, since the cache refused or lost them, or was closed.
+    fetches_unstored,
     /// Writes accepted.
     sets,
     /// Writes refused because the value, with key and metadata, does not fit.

@@ -2,14 +2,17 @@
 
 mod builder;
 mod cache;
+mod fetch;
 pub mod inspect;
 mod memory_cache;
 mod reader;
+mod typed;
 mod writer;
 
-pub use crate::entry::{Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use crate::entry::{FetchOptions, Fetched, Hit, RefuseReason, SetOptions, SetOutcome, Source};
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
 pub use memory_cache::MemoryCache;
 pub use reader::EntryReader;
+pub use typed::Typed;
 pub use writer::EntryWriter;

@@ -9,7 +9,7 @@ impl Engine {
     /// Removes every entry, durably: the manifest says up to which sequence nothing is served any more.
     pub async fn clear(&self) -> Result<()> {
         self.check_open()?;
-        self.log.while_still(|| {
+        let forgotten = self.log.while_still(|| {
             self.log.set_clearing(self.log.last_sequence());
             self.index.retain(|found| {
                 self.segments.sub_live(found.location.slot, class_bytes(found.location.class));
@@ -17,7 +17,9 @@ impl Engine {
             });
             self.log.marks.clear(self.log.last_sequence());
             self.log.unserve_chunks(&self.objects.end_all(End::Evicted));
+            self.flights.outdate_all()
         });
+        drop(forgotten);
         if let Some(memory) = &self.memory {
             memory.clear();
         }

@@ -11,7 +11,7 @@ impl Engine {
     pub async fn delete(&self, key: &[u8]) -> Result<bool> {
         let digest = self.check_key(key)?;
         // What the index does not know is nowhere on disk uncovered, once the deletes before this one are durable.
-        if self.index.lookup(digest).is_none() && !self.log.is_history_uncovered() {
+        if !self.log.is_known_or_outdate(digest) && !self.log.is_history_uncovered() {
             self.log.settle_written(Durability::Synced).await?;
             return Ok(false);
         }

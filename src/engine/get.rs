@@ -29,8 +29,13 @@ impl Engine {
     /// The newest value of a key.
     pub async fn get(self: &Arc<Self>, key: &[u8]) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
+        self.hit(digest, key, true).await
+    }
+
+    /// As [`Engine::get`]; unless it counts, a value that is found leaves no trace in the statistics.
+    pub(super) async fn hit(self: &Arc<Self>, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Hit>> {
         turn::give_way().await;
-        let hit = match self.find(digest, key, true).await? {
+        let hit = match self.find(digest, key, counts).await? {
             Some(Answer::Hit(hit)) => Some(hit),
             Some(Answer::Object(opened)) => self.assemble(opened, 0..u64::MAX).await?,
             None => None,

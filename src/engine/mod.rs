@@ -9,6 +9,7 @@ use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
 use crate::error::{Error, Result};
 use crate::evict::{Evictions, Listeners, Split};
+use crate::flight::Flights;
 use crate::format::digest::digest;
 use crate::index::Index;
 use crate::log::Log;
@@ -23,6 +24,7 @@ use crate::types::{Digest, Durability};
 
 mod clear;
 mod delete;
+mod fetch;
 mod get;
 mod open;
 mod purge;
@@ -53,6 +55,7 @@ pub struct Engine {
     backend: Arc<dyn Backend>,
     index: Arc<Index>,
     objects: Arc<Objects>,
+    flights: Arc<Flights>,
     segments: Arc<SegmentSet>,
     log: Arc<Log>,
     split: Arc<Split>,

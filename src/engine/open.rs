@@ -13,6 +13,7 @@ use crate::clock::SteadyClock;
 use crate::config::{Config, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES};
 use crate::error::{Error, Result};
 use crate::evict::{Evictor, Listeners, Split};
+use crate::flight::Flights;
 use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::{Log, LogParts};
@@ -116,6 +117,7 @@ impl Prepared {
         clock.raise(recovered.newest);
         report.elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
 
+        let flights = Arc::new(Flights::new(counters.clone()));
         let log = Arc::new(Log::new(LogParts {
             backend: backend.clone(),
             config: config.clone(),
@@ -123,6 +125,7 @@ impl Prepared {
             objects: objects.clone(),
             marks,
             seed: directory.manifest.seed,
+            flights: flights.clone(),
             segments: segments.clone(),
             clock: clock.clone(),
             counters: counters.clone(),
@@ -139,6 +142,7 @@ impl Prepared {
             backend,
             index,
             objects,
+            flights,
             segments,
             log,
             clock,

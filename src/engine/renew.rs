@@ -53,7 +53,8 @@ impl Engine {
             let stream = if is_main && self.split.has_main() { Stream::Main } else { stream };
             let (value, metadata) = (record.value(), &metadata[..]);
             let value_crc = record::value_crc(metadata, value);
-            let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object: None };
+            let (object, flight) = (None, None);
+            let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
             match self.log.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
                 Ok(Appended::Done(ticket, _)) => {
                     self.log.wait(&ticket, durability).await?;
@@ -61,7 +62,7 @@ impl Engine {
                 }
                 // Replaced or moved meanwhile.
                 Ok(Appended::Stale) => {}
-                Err(reason) => return Ok(Some(self.refuse(digest, reason))),
+                Err(reason) => return Ok(Some(self.refuse(digest, reason, None))),
             }
         }
     }

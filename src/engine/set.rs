@@ -7,16 +7,31 @@ use bytes::Bytes;
 use super::Engine;
 use crate::entry::{RefuseReason, SetOptions, SetOutcome};
 use crate::error::{Error, Result};
+use crate::flight::Flight;
 use crate::format::record;
 use crate::log::{Appended, Entry, Order};
 use crate::segment::Stream;
 use crate::types::{Digest, MAX_METADATA_BYTES, Millis, RecordKind};
 
 /// From when to when an entry lives, and where it goes.
+#[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) created: Millis,
     pub(super) expires: Option<Millis>,
     pub(super) stream: Stream,
+}
+
+/// A value on its way in, all of it at hand.
+pub(super) struct Put<'a> {
+    pub(super) digest: Digest,
+    pub(super) key: &'a [u8],
+    pub(super) value: Bytes,
+    pub(super) options: &'a SetOptions,
+    pub(super) times: Times,
+    /// Whether it waits for room.
+    pub(super) wait: bool,
+    /// The flight that fetched it: it is stored only if that is not outdated.
+    pub(super) flight: Option<&'a Arc<Flight>>,
 }
 
 impl Engine {
@@ -29,22 +44,30 @@ impl Engine {
         wait: bool,
     ) -> Result<SetOutcome> {
         let digest = self.check_key(key)?;
-        let Times { created, expires, stream } = self.times(&options)?;
+        let times = self.times(&options, 0)?;
+        self.put(Put { digest, key, value, options: &options, times, wait, flight: None }).await
+    }
+
+    pub(super) async fn put(self: &Arc<Self>, put: Put<'_>) -> Result<SetOutcome> {
+        let Put { digest, key, ref value, options, times, wait, flight } = put;
         if value.len() as u64 > self.max_value_bytes() {
-            return Ok(self.refuse(digest, RefuseReason::TooLarge));
+            return Ok(self.refuse(digest, RefuseReason::TooLarge, flight));
         }
-        let value_crc = record::value_crc(&options.metadata, &value);
-        let (kind, metadata) = (RecordKind::Put, &options.metadata);
-        let entry = Entry { kind, digest, key, metadata, value: &value, value_crc, created, expires, object: None };
+        let value_crc = record::value_crc(&options.metadata, value);
+        let Times { created, expires, stream } = times;
+        let (kind, metadata, object) = (RecordKind::Put, &options.metadata, None);
+        let flight = flight.map(|flight| &**flight);
+        let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
         let len_bytes = entry.class().map_or(0, |class| class.len_bytes());
         let stream = self.placed(stream, digest, len_bytes);
         let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(ticket, _)) => ticket,
-            Ok(Appended::Stale) => return Err(Error::Closed),
+            // Only what was fetched can be.
+            Ok(Appended::Stale) => return Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }),
             Err(RefuseReason::TooLarge) => {
-                return self.set_in_chunks(key, value, &options, wait).await;
+                return self.set_in_chunks(put).await;
             }
-            Err(reason) => return Ok(self.refuse(digest, reason)),
+            Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
         self.counters.sets.add_one();
         self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
@@ -57,12 +80,13 @@ impl Engine {
         self.config.max_value_bytes.unwrap_or(u64::MAX).min(self.config.capacity_bytes)
     }
 
-    /// When an entry that is set now expires, and which stream it goes to.
-    pub(super) fn times(&self, options: &SetOptions) -> Result<Times> {
+    /// When an entry that is set now expires, and which stream it goes to. An entry that expires does so later by
+    /// `longer_ms`.
+    pub(super) fn times(&self, options: &SetOptions, longer_ms: u64) -> Result<Times> {
         check_metadata(&options.metadata)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        let ttl_ms = ttl_ms.or(self.config.default_ttl_ms);
+        let ttl_ms = ttl_ms.or(self.config.default_ttl_ms).map(|ttl| ttl.saturating_add(longer_ms));
         Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream: self.stream_of(ttl_ms) })
     }
 
@@ -80,8 +104,12 @@ impl Engine {
         if is_recalled { Stream::Main } else { stream }
     }
 
-    /// A refused update leaves no older value behind (P2, trap 4).
-    pub(super) fn refuse(&self, digest: Digest, reason: RefuseReason) -> SetOutcome {
+    /// A refused update leaves no older value behind (P2, trap 4). What was fetched, and is outdated, is no update.
+    pub(super) fn refuse(&self, digest: Digest, reason: RefuseReason, flight: Option<&Arc<Flight>>) -> SetOutcome {
+        let refused = SetOutcome::Refused { reason };
+        if flight.is_some_and(|flight| flight.is_outdated()) {
+            return refused;
+        }
         match reason {
             RefuseReason::TooLarge => self.counters.refused_too_large.add_one(),
             RefuseReason::Busy => self.counters.refused_busy.add_one(),
@@ -89,8 +117,11 @@ impl Engine {
             RefuseReason::Evicted => self.counters.refused_evicted.add_one(),
             RefuseReason::DiskFailed => self.counters.refused_disk_failed.add_one(),
         }
-        self.forget_refused(digest);
-        SetOutcome::Refused { reason }
+        match flight {
+            Some(flight) => self.log.forget_owing_unless_outdated(digest, flight),
+            None => self.forget_refused(digest),
+        }
+        refused
     }
 }
 

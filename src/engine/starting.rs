@@ -115,6 +115,11 @@ impl Starting {
         Ok(Some(SetOutcome::Refused { reason: RefuseReason::Busy }))
     }
 
+    /// What `read` makes of an entry; none if it cannot, which is counted.
+    pub fn readable<T>(&self, hit: &Hit, read: impl Fn(&Hit) -> Result<T>) -> Option<T> {
+        super::fetch::readable(&self.counters, hit, read)
+    }
+
     /// See [`Stats`].
     pub fn stats(&self) -> Stats {
         match self.now() {

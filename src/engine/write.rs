@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::set::{Put, Times};
 use super::{Engine, Opened};
 use crate::entry::{RefuseReason, SetOptions, SetOutcome};
 use crate::error::{Error, Result};
+use crate::flight::Flight;
 use crate::format::digest::digest;
 use crate::format::object::{CHUNK_KEY_BYTES, ChunkKey, ObjectHead};
 use crate::format::record::{self, HEADER_BYTES};
@@ -33,6 +35,8 @@ pub struct Writing {
     durability: Durability,
     /// Whether it waits for room.
     wait: bool,
+    /// The flight that fetched it: it becomes an entry only if that is not outdated.
+    flight: Option<Arc<Flight>>,
     refused: Mutex<Option<RefuseReason>>,
 }
 
@@ -40,36 +44,35 @@ impl Engine {
     /// Begins a value.
     pub fn begin(self: &Arc<Self>, key: &[u8], options: &SetOptions, wait: bool) -> Result<Writing> {
         let digest = self.check_key(key)?;
-        let times = self.times(options)?;
-        let about = About {
-            key: Bytes::copy_from_slice(key),
-            metadata: options.metadata.clone(),
-            created: times.created,
-            expires: times.expires,
-        };
+        let times = self.times(options, 0)?;
+        Ok(self.begin_put(&Put { digest, key, value: Bytes::new(), options, times, wait, flight: None }))
+    }
+
+    fn begin_put(self: &Arc<Self>, put: &Put<'_>) -> Writing {
+        let Times { created, expires, stream } = put.times;
+        let (key, metadata) = (Bytes::copy_from_slice(put.key), put.options.metadata.clone());
+        let about = About { key, metadata, created, expires };
         let object = Arc::new(Object::begin(self.log.next_sequence(), self.chunk_value_bytes()));
-        self.objects.open(&object, about.clone());
-        Ok(Writing {
+        // Nobody follows what was fetched: it may be outdated already.
+        if put.flight.is_none() {
+            self.objects.open(&object, about.clone());
+        }
+        Writing {
             engine: self.clone(),
             object,
             about,
-            digest,
+            digest: put.digest,
             // Its length is not known yet: it has a chunk, at least.
-            stream: self.placed(times.stream, digest, self.config.chunk_len_bytes),
-            durability: options.durability,
-            wait,
+            stream: self.placed(stream, put.digest, self.config.chunk_len_bytes),
+            durability: put.options.durability,
+            wait: put.wait,
+            flight: put.flight.cloned(),
             refused: Mutex::new(None),
-        })
+        }
     }
 
     /// Stores a value that fits no segment.
-    pub(super) async fn set_in_chunks(
-        self: &Arc<Self>,
-        key: &[u8],
-        value: Bytes,
-        options: &SetOptions,
-        wait: bool,
-    ) -> Result<SetOutcome> {
+    pub(super) async fn set_in_chunks(self: &Arc<Self>, put: Put<'_>) -> Result<SetOutcome> {
         /// Dropped before it was finished.
         struct Guard(Writing);
         impl Drop for Guard {
@@ -77,8 +80,8 @@ impl Engine {
                 self.0.abort();
             }
         }
-        let writing = Guard(self.begin(key, options, wait)?);
-        writing.0.object.add(value);
+        let writing = Guard(self.begin_put(&put));
+        writing.0.object.add(put.value);
         writing.0.finish().await
     }
 
@@ -104,7 +107,8 @@ impl Writing {
 
     /// Whether nothing more is taken, since the value was refused.
     pub fn is_refused(&self) -> bool {
-        self.refused.lock().is_some() || self.object.end().is_some()
+        let is_outdated = self.flight.as_ref().is_some_and(|flight| flight.is_outdated());
+        is_outdated || self.refused.lock().is_some() || self.object.end().is_some()
     }
 
     /// Reads it while it is written.
@@ -138,14 +142,14 @@ impl Writing {
             }
         }
         if let Some(reason) = *self.refused.lock() {
-            return Ok(self.engine.refuse(self.digest, reason));
+            return Ok(self.engine.refuse(self.digest, reason, self.flight.as_ref()));
         }
         let ticket = if is_small { self.append_whole().await? } else { self.append_head().await? };
         let ticket = match ticket {
             Ok(ticket) => ticket,
             Err(reason) => {
                 self.refuse(reason);
-                return Ok(self.engine.refuse(self.digest, reason));
+                return Ok(self.engine.refuse(self.digest, reason, self.flight.as_ref()));
             }
         };
         self.object.progress.notify_waiters();
@@ -226,7 +230,7 @@ impl Writing {
         }
     }
 
-    fn entry<'a>(&self, key: &'a [u8], metadata: &'a [u8], value: &'a [u8]) -> Entry<'a> {
+    fn entry<'a>(&'a self, key: &'a [u8], metadata: &'a [u8], value: &'a [u8]) -> Entry<'a> {
         Entry {
             kind: RecordKind::Put,
             digest: self.digest,
@@ -237,6 +241,7 @@ impl Writing {
             created: self.about.created,
             expires: self.about.expires,
             object: None,
+            flight: self.flight.as_deref(),
         }
     }
 }

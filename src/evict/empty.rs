@@ -246,5 +246,6 @@ fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {
         created: record.header.created,
         expires: record.header.expires,
         object: None,
+        flight: None,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Log, Ticket};
 use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
+use crate::flight::Flight;
 use crate::format::footer::{self, Row};
 use crate::format::length::{LengthClass, class_bytes};
 use crate::format::purge::Selector;
@@ -37,6 +38,8 @@ pub struct Entry<'a> {
     pub expires: Option<Millis>,
     /// What a chunk or a head belongs to, or a value that was written piece by piece and is short.
     pub object: Option<&'a Arc<Object>>,
+    /// The flight that fetched the value: it is published only if that is not outdated.
+    pub flight: Option<&'a Flight>,
 }
 
 impl<'a> Entry<'a> {
@@ -45,7 +48,8 @@ impl<'a> Entry<'a> {
         let kind = RecordKind::Delete;
         // The horizon, once it is known.
         let value = &[0; 8];
-        Self { kind, digest, key, metadata: &[], value, value_crc: 0, created, expires: None, object: None }
+        let (object, flight) = (None, None);
+        Self { kind, digest, key, metadata: &[], value, value_crc: 0, created, expires: None, object, flight }
     }
 
     /// A delete that knows only the digest.
@@ -96,7 +100,7 @@ pub enum Order {
 pub enum Appended {
     /// It is in the log. What the index held before.
     Done(Ticket, Option<Found>),
-    /// The index no longer points at the place it was moved from, or its object has ended.
+    /// The index no longer points at the place it was moved from, or its object has ended, or its flight is outdated.
     Stale,
 }
 
@@ -251,6 +255,7 @@ impl Log {
             }
         };
         self.index.update(entry.digest, |found| match (order, entry.kind) {
+            _ if !self.may_publish(entry, order) => (Change::Keep, None),
             (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
             (Order::Moved { from, sequence: old, .. } | Order::Renewed { from, sequence: old }, _) => {
                 let Some(f) = found.filter(|f| f.location == from) else { return (Change::Keep, None) };
@@ -301,6 +306,30 @@ impl Log {
         }
     }
 
+    /// Whether the record may be published, as far as fetches go: what was fetched only if nothing newer was written, and
+    /// whatever else is written outdates what is being fetched. To be called under the lock of the index shard.
+    fn may_publish(&self, entry: &Entry<'_>, order: Order) -> bool {
+        match (order, entry.flight) {
+            (_, Some(flight)) => !flight.is_outdated(),
+            (Order::Newest | Order::Renewed { .. }, None) => {
+                self.flights.outdate(entry.digest);
+                true
+            }
+            (Order::Moved { .. } | Order::Marker(..) | Order::Bury(..), None) => true,
+        }
+    }
+
+    /// Whether the index knows a digest; what is being fetched of it is outdated in the same step, if not: for a delete that
+    /// finds nothing to write.
+    pub fn is_known_or_outdate(&self, digest: Digest) -> bool {
+        self.index.update(digest, |found| {
+            if found.is_none() {
+                self.flights.outdate(digest);
+            }
+            (Change::Keep, found.is_some())
+        })
+    }
+
     /// A chunk is not in the index but in its object.
     fn publish_chunk(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<Sequence> {
         let object = entry.object?;
@@ -335,9 +364,26 @@ impl Log {
     }
 
     /// Forgets whatever the index holds of a digest, or that only if it is at `only`, and owes a marker for it: for updates
-    /// that were refused, when no record can be written. Whether there was anything.
+    /// that were refused, when no record can be written. What is being fetched is outdated then. Whether there was anything.
     pub fn forget_owing(&self, digest: Digest, only: Option<Location>) -> bool {
-        self.index.update(digest, |found| match found.filter(|f| only.is_none_or(|at| f.location == at)) {
+        self.index.update(digest, |found| {
+            if only.is_none() {
+                self.flights.outdate(digest);
+            }
+            self.forget_found_owing(digest, found, only)
+        })
+    }
+
+    /// As [`Log::forget_owing`], for a fetched value that was refused: nothing, if its flight is outdated, since what the index
+    /// holds is newer then.
+    pub fn forget_owing_unless_outdated(&self, digest: Digest, flight: &Flight) {
+        self.index.update(digest, |found| {
+            if flight.is_outdated() { (Change::Keep, false) } else { self.forget_found_owing(digest, found, None) }
+        });
+    }
+
+    fn forget_found_owing(&self, digest: Digest, found: Option<Found>, only: Option<Location>) -> (Change, bool) {
+        match found.filter(|f| only.is_none_or(|at| f.location == at)) {
             Some(f) => {
                 self.unserve(f.location);
                 // In one step, so that a delete finds the entry or the debt.
@@ -350,7 +396,7 @@ impl Log {
                 (Change::Keep, false)
             }
             None => (Change::Keep, false),
-        })
+        }
     }
 
     /// Forgets an entry if the index still points at it, and owes nothing: for whoever frees its file (see [`crate::evict`]),

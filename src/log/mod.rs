@@ -14,6 +14,7 @@ use crate::clock::SteadyClock;
 use crate::config::Config;
 use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
+use crate::flight::Flights;
 use crate::format::footer;
 use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
@@ -75,6 +76,7 @@ pub struct Log {
     pub(crate) index: Arc<Index>,
     pub(crate) objects: Arc<Objects>,
     pub(crate) marks: Arc<Marks>,
+    pub(crate) flights: Arc<Flights>,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) clock: Arc<SteadyClock>,
     pub(crate) counters: Arc<Counters>,
@@ -114,6 +116,8 @@ pub struct LogParts {
     pub marks: Arc<Marks>,
     /// The directory's secret seed.
     pub seed: [u8; 16],
+    /// What is being fetched.
+    pub flights: Arc<Flights>,
     /// Where segments come from.
     pub segments: Arc<SegmentSet>,
     /// Time.
@@ -149,6 +153,7 @@ impl Log {
             objects: parts.objects,
             marks: parts.marks,
             seed: parts.seed,
+            flights: parts.flights,
             segments: parts.segments,
             clock: parts.clock,
             counters: parts.counters,

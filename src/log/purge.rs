@@ -37,6 +37,11 @@ impl Log {
         }
         self.check_running()?;
         self.marks.begin(selector);
+        // Now: a fetch that begins later does not find what is purged; what an earlier one stores has its place before the
+        // mark's, or is not stored.
+        if let Selector::Prefix(prefix) = selector {
+            self.flights.outdate_prefix(prefix);
+        }
         let mut guard = Guard(self, selector, false);
         let key = selector.encode();
         let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());

@@ -2,9 +2,9 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 ground | `types` `sync` · `error` · `clock` `stats` `entry` · `config` (words build on words: each may use those before a dot) |
+//! | 0 ground | `types` `sync` · `error` · `clock` `stats` `entry` `codec` · `config` (words build on words: each may use those before a dot) |
 //! | 1 bytes, disk | `format` `backend` |
-//! | 2 places | `segment` `index` `object` `memory` `catalog` `marks` |
+//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` |
 //! | 3 paths | `log` `read` |
 //! | 4 upkeep | `recover` `evict` |
 //! | 5 engine | `engine` |
@@ -18,13 +18,14 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{Source, ident, inside, is_path_separator, is_punct};
 
 /// Module, floor, and the step within the ground floor.
-const FLOORS: [(&str, u8, u8); 21] = [
+const FLOORS: [(&str, u8, u8); 23] = [
     ("types", 0, 0),
     ("sync", 0, 0),
     ("error", 0, 1),
     ("clock", 0, 2),
     ("stats", 0, 2),
     ("entry", 0, 2),
+    ("codec", 0, 2),
     ("config", 0, 3),
     ("format", 1, 0),
     ("backend", 1, 0),
@@ -32,6 +33,7 @@ const FLOORS: [(&str, u8, u8); 21] = [
     ("index", 2, 0),
     ("object", 2, 0),
     ("memory", 2, 0),
+    ("flight", 2, 0),
     ("catalog", 2, 0),
     ("marks", 2, 0),
     ("log", 3, 0),

@@ -41,6 +41,8 @@ struct Event {
     write: Write,
     /// Whether it survives a power loss.
     is_durable: bool,
+    /// Whether it is what a fetch found in a moment: nothing that began later may be undone by it, and it undoes nothing.
+    is_fetched: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,8 +96,16 @@ impl History {
         let begin = self.now();
         let mut all = self.with();
         let writes = &mut all.keys.entry(key).or_default().writes;
-        writes.push(Event { begin, end: u64::MAX, write: Write::Open(version), is_durable: false });
+        writes.push(Event { begin, end: u64::MAX, write: Write::Open(version), is_durable: false, is_fetched: false });
         Begun { key, place: writes.len() - 1 }
+    }
+
+    /// A fetch finds this version, now. It may be stored, or not.
+    pub fn fetched(&self, key: u32, version: u32) -> u64 {
+        let now = self.now();
+        let event = Event { begin: now, end: now, write: Write::Stored(version), is_durable: false, is_fetched: true };
+        self.with().keys.entry(key).or_default().writes.push(event);
+        now
     }
 
     /// It ended.
@@ -121,7 +131,8 @@ impl History {
         let end = self.now();
         let mut all = self.with();
         let key_of = all.keys.entry(key).or_default();
-        let ended_between = |after: &Event| key_of.writes.iter().any(|x| after.end < x.begin && x.end < begin);
+        let ended_between =
+            |after: &Event| key_of.writes.iter().any(|x| !x.is_fetched && after.end < x.begin && x.end < begin);
         let Some(version) = found else {
             let is_due = key_of.writes.iter().any(|w| matches!(w.write, Write::Stored(_)) && w.end < begin);
             let is_undone = |w: &&Event| w.write.may_remove() && w.begin < end;
@@ -138,7 +149,9 @@ impl History {
         assert!(!is_failed, "key {key}: version {version} failed and is served: {key_of:?}, get {begin}-{end}");
         let went_back = key_of.gets.iter().any(|g| g.end < begin && write.end < g.of.0);
         assert!(!went_back, "key {key}: version {version} after a newer one: {key_of:?}, get {begin}-{end}");
-        key_of.gets.push(Got { end, of: (write.begin, write.end) });
+        if !write.is_fetched {
+            key_of.gets.push(Got { end, of: (write.begin, write.end) });
+        }
     }
 
     /// After a power loss and a new open, this version of a key is there, or nothing.
@@ -161,6 +174,20 @@ impl History {
         let is_due = of.writes.iter().any(|w| w.is_durable && matches!(w.write, Write::Stored(_)));
         let explained = of.writes.iter().any(|w| w.write.may_remove() && !covered(w));
         assert!(self.may_forget || !is_due || explained, "key {key} was durable and is lost: {of:?}");
+    }
+
+    /// What was learnt of a key at this moment was said to a call that began then.
+    ///
+    /// # Panics
+    /// Something was written in between, from its beginning to its end.
+    pub fn said(&self, key: u32, moment: u64, begin: u64) {
+        let all = self.with();
+        let between = |w: &&Event| !w.is_fetched && moment < w.begin && w.end < begin;
+        let between = all.keys.get(&key).and_then(|of| of.writes.iter().find(between));
+        assert!(
+            between.is_none(),
+            "key {key}: what was so at {moment} was said to a call from {begin} on: {between:?}"
+        );
     }
 
     /// The keys that were written.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use esker::backend::Backend;
@@ -9,7 +10,9 @@ use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
 use esker::sync::task::{self, JoinHandle};
-use esker::{Config, DiskCache, Durability, Error, Millis, RefuseReason, SetOptions, SetOutcome};
+use esker::{
+    Config, DiskCache, Durability, Error, FetchOptions, Fetched, Hit, Millis, RefuseReason, SetOptions, SetOutcome,
+};
 use shuttle::rand::RngCore;
 
 use crate::early::Early;
@@ -164,6 +167,33 @@ impl World {
         }
     }
 
+    /// Gets a key, or fetches this version of it, and checks what came of it. The version counts as written in the moment in
+    /// which its fetch begins: it undoes nothing that begins later. If planted, it reads through as one does without flights.
+    pub async fn fetch(&self, cache: &DiskCache, k: u32, version: u32, len: usize, is_planted: bool) {
+        let begin = self.history.now();
+        let world = self.clone();
+        let fetch = move || async move {
+            let moment = world.history.fetched(k, version);
+            for _ in 0..world.below(4) {
+                task::yield_now().await;
+            }
+            // It says when it was so.
+            if world.below(6) == 0 { Err(moment.to_string()) } else { Ok(Fetched::new(value(k, version, len))) }
+        };
+        let options = [FetchOptions::new(), FetchOptions::new().negative_ttl(Duration::from_secs(1))];
+        let outcome = if is_planted {
+            read_through(cache, k, value(k, version, len), fetch).await
+        } else {
+            cache.get_or_fetch(key(k), options[self.below(2) as usize], fetch).await.map(Some)
+        };
+        match outcome {
+            Ok(Some(hit)) => self.history.got(k, begin, Some(version_of(k, hit.value()))),
+            Err(Error::Fetch(why)) => self.history.said(k, why.to_string().parse().expect("a moment"), begin),
+            Ok(None) | Err(Error::Closed) => {}
+            Err(other) => panic!("fetch: {other}"),
+        }
+    }
+
     /// Removes a key and notes what came of it.
     pub async fn delete(&self, cache: &DiskCache, k: u32) {
         let begun = self.history.begin(k, None);
@@ -231,6 +261,20 @@ impl World {
         }
         assert!(self.close(&cache).await);
     }
+}
+
+/// Gets, and if there is nothing, fetches and sets.
+async fn read_through<F: Future<Output = Result<Fetched, String>>>(
+    cache: &DiskCache,
+    k: u32,
+    value: Vec<u8>,
+    fetch: impl FnOnce() -> F,
+) -> Result<Option<Hit>, Error> {
+    let hit = cache.get(key(k)).await?;
+    if hit.is_none() && fetch().await.is_ok() {
+        cache.set(key(k), value).await?;
+    }
+    Ok(hit)
 }
 
 fn version_of(k: u32, bytes: &[u8]) -> u32 {

@@ -7,6 +7,7 @@ mod background;
 mod cancel;
 mod commit;
 mod drain;
+mod fetch;
 mod lost;
 mod markers;
 mod publish;
@@ -31,16 +32,17 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 11] = [
-    Scenario { name: "publish", percent: 15, steps: 1000, has_canary: true, run: |p| Box::pin(publish::run(p)) },
+pub const ALL: [Scenario; 12] = [
+    Scenario { name: "publish", percent: 10, steps: 1000, has_canary: true, run: |p| Box::pin(publish::run(p)) },
     Scenario { name: "rotate", percent: 10, steps: 2500, has_canary: true, run: |p| Box::pin(rotate::run(p)) },
-    Scenario { name: "commit", percent: 15, steps: 2500, has_canary: true, run: |p| Box::pin(commit::run(p)) },
+    Scenario { name: "commit", percent: 10, steps: 2500, has_canary: true, run: |p| Box::pin(commit::run(p)) },
     Scenario { name: "drain", percent: 10, steps: 5000, has_canary: false, run: |p| Box::pin(drain::run(p)) },
     Scenario { name: "markers", percent: 10, steps: 8000, has_canary: false, run: |p| Box::pin(markers::run(p)) },
     Scenario { name: "replace", percent: 5, steps: 3000, has_canary: false, run: |p| Box::pin(replace::run(p)) },
     Scenario { name: "stream", percent: 5, steps: 4000, has_canary: false, run: |p| Box::pin(stream::run(p)) },
     Scenario { name: "lost", percent: 5, steps: 4000, has_canary: false, run: |p| Box::pin(lost::run(p)) },
     Scenario { name: "cancel", percent: 10, steps: 2500, has_canary: false, run: |p| Box::pin(cancel::run(p)) },
+    Scenario { name: "fetch", percent: 10, steps: 3000, has_canary: true, run: |p| Box::pin(fetch::run(p)) },
     Scenario { name: "background", percent: 5, steps: 2500, has_canary: false, run: |p| Box::pin(background::run(p)) },
     Scenario { name: "ring", percent: 10, steps: 500, has_canary: true, run: |p| Box::pin(ring::run(p)) },
 ];
