@@ -62,6 +62,8 @@ async fn who_finds_the_entry_expired_waits_for_the_fetch_in_the_background() {
     assert!(!call.is_finished());
     slow.let_go(1);
     assert_eq!(text(&call.await.unwrap().unwrap()), "second");
+    // Who waited has it before it is stored.
+    eventually("it is stored", || cache.stats().counts.sets == 2).await;
     machine.assert_value(cache, "k", Some("second")).await;
 }
 
