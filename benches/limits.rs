@@ -1,5 +1,5 @@
 //! This cache beside the raw disk and memory loops it stands on, in one process and one run:
-//! `cargo bench --bench limits [-- --json --quick --dir DIR --keys N --rounds N --only warm|cold|fill|recovery]`.
+//! `cargo bench --bench limits [-- --json --quick --dir DIR --keys N --rounds N --only warm|cold|fill|recovery|policy]`.
 //!
 //! Every measurement alternates with its raw loop, round by round; what counts is the median of the rounds' ratios.
 
@@ -12,7 +12,7 @@ use clap::Parser;
 use common::raw_disk::{self, RawFiles, Way};
 use common::report::{Report, Target, median};
 use common::{Args, Outcome, Random, Values};
-use esker::{BackendKind, DiskCache};
+use esker::{BackendKind, Config, DiskCache, EvictionPolicy};
 
 /// Length of the values.
 const VALUE_BYTES: usize = 4096;
@@ -43,6 +43,7 @@ async fn main() -> Outcome<()> {
     bench.fills(root.path()).await?;
     bench.reads(root.path()).await?;
     bench.recoveries(root.path()).await?;
+    bench.policies(root.path()).await?;
     bench.report.note(format!(
         "{} entries of 4 KiB, segments of {} MiB, backend uring, {} CPUs. Ratios are medians of the rounds' ratios.",
         bench.entries,
@@ -196,6 +197,41 @@ impl Bench {
         }
         self.report.figure(format!("{name}: read from the device"), "KiB/op", kib, Target::None);
         self.report.figure(format!("{name}: CPU"), "us/op", cpu, Target::None);
+        Ok(())
+    }
+
+    /// What counting hits costs a get: the default policy against plain FIFO, which counts none. Both caches are open and warm,
+    /// and who goes first changes from round to round.
+    async fn policies(&mut self, root: &Path) -> Outcome<()> {
+        if !self.args.wants("policy") {
+            return Ok(());
+        }
+        let (entries, len) = (self.entries / 4, 256);
+        let mut caches = Vec::new();
+        for policy in [EvictionPolicy::Fifo, EvictionPolicy::default()] {
+            let dir = root.join(policy.to_string());
+            let config = Config { eviction: policy, backend: BackendKind::Uring, ..Config::default() };
+            let cache = DiskCache::builder(&dir).config(config).open().await?;
+            self.fill(&cache, 0..entries, len).await?;
+            common::warm_pages(&common::segment_files(&dir)?)?;
+            caches.push(cache);
+        }
+        let ops = self.args.sized(400_000, 10_000) as usize;
+        let mut rounds = Vec::new();
+        for round in 0..self.args.rounds(15) as u64 {
+            let mut rates = [0.0; 2];
+            for turn in 0..2 {
+                let which = (turn + round as usize) % 2;
+                let mut random = Random::new(round + 300);
+                let keys = (0..ops).map(|_| random.below(entries)).collect();
+                rates[which] = common::gets(&caches[which], keys, len, 1, false).await?.rate();
+            }
+            rounds.push((rates[0], rates[1]));
+        }
+        self.report.rates("warm get, default policy against fifo", "op/s", &rounds, Target::AtLeast(0.97));
+        for cache in caches {
+            cache.close().await?;
+        }
         Ok(())
     }
 
