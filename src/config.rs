@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::types::{BLOCK_BYTES, BackendKind, EvictionPolicy, MAX_KEY_BYTES};
+use crate::types::{AdmissionPolicy, BLOCK_BYTES, BackendKind, EvictionPolicy, MAX_KEY_BYTES};
 
 /// The smallest segment, in bytes.
 pub const MIN_SEGMENT_LEN_BYTES: u64 = 64 << 10;
@@ -26,6 +26,8 @@ pub const MIN_WRITE_BUFFER_BYTES: u64 = 1 << 20;
 pub const MIN_CHUNK_LEN_BYTES: u64 = BLOCK_BYTES;
 /// The longest chunk of a large value, in bytes.
 pub const MAX_CHUNK_LEN_BYTES: u64 = 8 << 20;
+/// The least memory for entries that wait for a second use, in bytes.
+pub const MIN_HELD_BYTES: u64 = 64 << 10;
 /// The most of a segment that eviction may rewrite, in percent: the rest is the room that it makes.
 pub const MAX_REWRITE_SHARE_PERCENT: u8 = 90;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub default_ttl_ms: Option<u64>,
     /// Entries whose time to live is at most this go to an append stream of their own.
     pub short_ttl_ms: u64,
+    /// What is written to disk at all.
+    pub admission: AdmissionPolicy,
     /// Which segment goes when room is needed, and what of it is kept.
     pub eviction: EvictionPolicy,
     /// At most this share of a segment, in percent, is rewritten when it is evicted, up to [`MAX_REWRITE_SHARE_PERCENT`]:
@@ -94,6 +98,7 @@ impl Default for Config {
             max_key_bytes: MAX_KEY_BYTES,
             default_ttl_ms: None,
             short_ttl_ms: 60_000,
+            admission: AdmissionPolicy::default(),
             eviction: EvictionPolicy::default(),
             rewrite_share_percent: 50,
             direct_io: true,
@@ -171,11 +176,33 @@ impl Config {
                 "rewrite_share_percent is {has}; at most {MAX_REWRITE_SHARE_PERCENT}, so that writing frees room"
             ));
         }
+        Self::validate_admission(self.admission)?;
         if self.io_timeout_ms == 0 {
             let usual = Self::default().io_timeout_ms;
             return bad(format!("io_timeout_ms is 0; every operation would fail. {usual} is the default"));
         }
         Ok(())
+    }
+
+    /// Checks the limits of an admission policy.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, naming the option and what works.
+    pub fn validate_admission(policy: AdmissionPolicy) -> Result<()> {
+        let bad = |text: &str| Err(Error::InvalidConfig(text.into()));
+        match policy {
+            AdmissionPolicy::Budget { bytes_per_second: None, bytes_per_day: None } => {
+                bad("admission is a budget without a limit; give bytes_per_second or bytes_per_day")
+            }
+            AdmissionPolicy::Budget { bytes_per_second: Some(0), .. }
+            | AdmissionPolicy::Budget { bytes_per_day: Some(0), .. } => {
+                bad("admission is a budget of 0 bytes; nothing would be written. Give more, or leave it out")
+            }
+            AdmissionPolicy::SecondUse { held_bytes: Some(bytes) } if bytes < MIN_HELD_BYTES => {
+                bad(&format!("admission holds {bytes} bytes; held_bytes must be at least {MIN_HELD_BYTES}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that the capacity holds a workable number of segments of this length.

@@ -116,6 +116,9 @@ pub enum SetOutcome {
         /// How durably.
         durability: Durability,
     },
+    /// The entry is in memory, and goes to disk once it is used (see `AdmissionPolicy::SecondUse`); until then `flush` and
+    /// `sync` are not about it, and it does not outlive the process.
+    Held,
     /// The entry is not in the cache, and neither is an older value of the key.
     Refused {
         /// Why.
@@ -126,7 +129,7 @@ pub enum SetOutcome {
 impl SetOutcome {
     /// Whether the entry is in the cache.
     pub fn is_stored(&self) -> bool {
-        matches!(self, Self::Stored { .. })
+        matches!(self, Self::Stored { .. } | Self::Held)
     }
 }
 
@@ -137,6 +140,8 @@ impl SetOutcome {
 pub enum RefuseReason {
     /// Key, metadata and value together do not fit (one segment, or `max_value_bytes`).
     TooLarge,
+    /// The admission policy is against it.
+    NotAdmitted,
     /// `try_set` only: the write pipeline is full; try again later.
     Busy,
     /// The disk has no room for another segment, and nothing could be evicted.

@@ -80,6 +80,8 @@ counters! {
     hits_disk,
     /// Of all hits, those whose value a `Typed` view could not decode: it took them for misses.
     hits_undecoded,
+    /// Gets answered from entries that wait in memory for a second use.
+    hits_held,
     /// Gets of keys that the index does not know (or knows deleted): no disk was touched.
     misses_unknown,
     /// Gets while the index was being rebuilt in the background.
@@ -116,6 +118,12 @@ counters! {
     sets,
     /// Writes refused because the value, with key and metadata, does not fit.
     refused_too_large,
+    /// Writes refused by the admission policy.
+    refused_not_admitted,
+    /// Entries that were held in memory, to be written once they are used a second time.
+    entries_held,
+    /// Of these, entries that were dropped unused.
+    entries_unused,
     /// `try_set`s refused because the pipeline was full.
     refused_busy,
     /// Writes refused because the disk is full.
@@ -222,6 +230,8 @@ pub struct Stats {
     pub ghost_bytes: u64,
     /// Where there are two logs: what the one of new entries may take before its segments go first, in bytes.
     pub new_log_bytes: Option<u64>,
+    /// Memory for what waits for a second use, in bytes: the entries, and fingerprints of what was dropped.
+    pub held_bytes: u64,
     /// Purge marks: what they cover may still take room.
     pub purge_marks: u64,
     /// Bytes accepted that are not written yet.
@@ -237,7 +247,7 @@ pub struct Stats {
 impl Stats {
     /// Gets that were answered with a value.
     pub fn hits(&self) -> u64 {
-        self.counts.hits_memory + self.counts.hits_buffer + self.counts.hits_disk
+        self.counts.hits_memory + self.counts.hits_held + self.counts.hits_buffer + self.counts.hits_disk
     }
 
     /// Gets that were not.

@@ -112,6 +112,33 @@ pub enum Durability {
     Synced,
 }
 
+/// What is written to disk. What is streamed ([`writer`](crate::DiskCache::writer)), and what shall be `Written` or
+/// `Synced`, is not held back by `SecondUse`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdmissionPolicy {
+    /// Everything.
+    #[default]
+    All,
+    /// So many bytes, all that is written counted, whoever causes it; what is beyond is refused as `NotAdmitted`. For the
+    /// endurance of the device.
+    Budget {
+        /// In a second.
+        #[serde(default)]
+        bytes_per_second: Option<u64>,
+        /// In a day: what is left of it comes back evenly.
+        #[serde(default)]
+        bytes_per_day: Option<u64>,
+    },
+    /// What is used a second time: a new entry is held in memory, first in, first out, until it is got, or set once more after
+    /// it was dropped there, or its key is known on disk. For traffic of which much is asked for once.
+    SecondUse {
+        /// Memory for what is held, in bytes; `None`: a hundredth of the capacity.
+        #[serde(default)]
+        held_bytes: Option<u64>,
+    },
+}
+
 /// Which segment goes when room is needed, and what of it is kept. Segments whose entries have all expired, or of which
 /// nothing is served, go before any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use crate::engine::Starting;
 use crate::error::Result;
 use crate::evict::Evictions;
 use crate::stats::{RecoveryProgress, RecoveryReport, Stats};
-use crate::types::{BackendKind, Durability};
+use crate::types::{AdmissionPolicy, BackendKind, Durability};
 
 /// A boxed future, as the object-safe trait returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -263,6 +263,16 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn close(&self) -> Result<()> {
         self.engine.wait().await?.close().await
+    }
+
+    /// What is written to disk from now on. What is held already waits on for its second use.
+    ///
+    /// Cancel safe: nothing is changed, or all.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, `Closed`.
+    pub async fn set_admission(&self, policy: AdmissionPolicy) -> Result<()> {
+        self.engine.wait().await?.set_admission(policy)
     }
 
     /// What eviction drops from now on: key, reason, age and hits of each entry. Nothing waits for who listens, who may

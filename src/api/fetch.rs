@@ -14,9 +14,9 @@ impl DiskCache {
     /// What comes of the others' `fetch` is nothing: it is dropped without being called. They need not wait until the value
     /// is stored.
     ///
-    /// **Nothing older is stored over anything newer.** If the key is set, deleted or given new metadata, or the cache
-    /// cleared, after the fetch began, the fetched value is given to those who asked before that, and is not stored. Who asks
-    /// afterwards does not join that flight.
+    /// **Nothing older is stored over anything newer.** If the key is set, deleted, purged by its prefix or given new metadata,
+    /// or the cache cleared, after the fetch began, the fetched value is given to those who asked before that, and is not
+    /// stored. Who asks afterwards does not join that flight.
     ///
     /// **The value counts, not the cache.** If it is not stored, since the disk is full, say, the call is a success all the
     /// same: `fetches_unstored` in [`Stats`](crate::Stats) counts it. As after any refused write an older value of the

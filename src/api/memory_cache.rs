@@ -261,6 +261,7 @@ impl Inner {
             memory_bytes: used_bytes,
             ghost_bytes: 0,
             new_log_bytes: None,
+            held_bytes: 0,
             purge_marks: 0,
             dirty_bytes: 0,
             buffers_made: 0,

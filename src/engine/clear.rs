@@ -17,6 +17,7 @@ impl Engine {
             });
             self.log.marks.clear(self.log.last_sequence());
             self.log.unserve_chunks(&self.objects.end_all(End::Evicted));
+            self.log.held.clear();
             self.flights.outdate_all()
         });
         drop(forgotten);

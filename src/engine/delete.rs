@@ -11,9 +11,13 @@ impl Engine {
     pub async fn delete(&self, key: &[u8]) -> Result<bool> {
         let digest = self.check_key(key)?;
         // What the index does not know is nowhere on disk uncovered, once the deletes before this one are durable.
-        if !self.log.is_known_or_outdate(digest) && !self.log.is_history_uncovered() {
+        let (is_known, was_held) = self.log.is_known_or_outdate(digest);
+        if was_held {
+            self.counters.deletes.add_one();
+        }
+        if !is_known && !self.log.is_history_uncovered() {
             self.log.settle_written(Durability::Synced).await?;
-            return Ok(false);
+            return Ok(was_held);
         }
         let entry = Entry::delete(digest, key, self.clock.now());
         match self.log.append(Stream::New, &entry, Order::Newest, true).await? {
@@ -22,9 +26,9 @@ impl Engine {
                     self.counters.deletes.add_one();
                 }
                 self.log.wait(&ticket, Durability::Synced).await?;
-                Ok(before.is_some())
+                Ok(was_held || before.is_some())
             }
-            Ok(Appended::Stale) => Ok(false),
+            Ok(Appended::Stale) => Ok(was_held),
             Err(_) => {
                 self.log.forget_owing(digest, None);
                 Err(Error::WriteFailed)

@@ -20,7 +20,7 @@ use crate::types::{Digest, EvictionPolicy, Millis, RecordKind, SegmentId};
 const ATTEMPTS: usize = 8;
 
 /// What was found.
-enum Answer {
+pub(super) enum Answer {
     Hit(Hit),
     Object(Opened),
 }
@@ -110,7 +110,12 @@ impl Engine {
             // Plain FIFO does not ask.
             let counts_hit = counts && self.config.eviction != EvictionPolicy::Fifo;
             let found = if counts_hit { self.index.lookup_hit(digest) } else { self.index.lookup(digest) };
-            let Some(Found { location, .. }) = found else { return missed(&self.counters.misses_unknown) };
+            let Some(Found { location, .. }) = found else {
+                return match self.find_held(digest, key, counts, given_up).await {
+                    Some(held) => Ok(Some(held)),
+                    None => missed(&self.counters.misses_unknown),
+                };
+            };
             let now = self.clock.now();
             if let Some(hit) = self.in_memory(digest, location, key, now)
                 && self.log.marks.given_up() == given_up

@@ -22,6 +22,7 @@ use crate::sync::task::JoinHandle;
 use crate::sync::{AsyncMutex, Mutex};
 use crate::types::{Digest, Durability};
 
+mod admit;
 mod clear;
 mod delete;
 mod fetch;
@@ -35,6 +36,8 @@ mod stream;
 mod turn;
 mod write;
 
+use admit::Gate;
+use get::Answer;
 pub use starting::Starting;
 pub use stream::{Body, Opened, Stream};
 pub use write::Writing;
@@ -60,6 +63,7 @@ pub struct Engine {
     log: Arc<Log>,
     split: Arc<Split>,
     listeners: Arc<Listeners>,
+    gate: Gate,
     memory: Option<HotTier>,
     clock: Arc<SteadyClock>,
     counters: Arc<Counters>,
@@ -122,7 +126,7 @@ impl Engine {
         Stats {
             counts: self.counters.snapshot(),
             backend: Some(self.backend.kind()),
-            entries: self.index.len(),
+            entries: self.index.len() + self.log.held.len(),
             objects: self.objects.len(),
             live_bytes,
             dead_bytes: files_bytes.saturating_sub(live_bytes),
@@ -136,6 +140,7 @@ impl Engine {
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
             ghost_bytes: self.split.ghost_bytes(),
             new_log_bytes: self.split.new_log_bytes(),
+            held_bytes: self.log.held.used_bytes(),
             purge_marks: self.log.marks.len(),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::admit::{Gate, held_bytes};
 use super::{Engine, Parts, absolute};
 use crate::backend::descriptors::{self, Reserved, Shortage};
 use crate::backend::metered::Metered;
@@ -18,7 +19,7 @@ use crate::format::manifest::Manifest;
 use crate::index::Index;
 use crate::log::{Log, LogParts};
 use crate::marks::Marks;
-use crate::memory::HotTier;
+use crate::memory::{Held, HotTier};
 use crate::object::Objects;
 use crate::recover::{self, Recovery};
 use crate::segment::{SegmentSet, Stream};
@@ -126,6 +127,7 @@ impl Prepared {
             marks,
             seed: directory.manifest.seed,
             flights: flights.clone(),
+            held: Arc::new(Held::new(held_bytes(&config, config.admission), config.capacity_bytes)),
             segments: segments.clone(),
             clock: clock.clone(),
             counters: counters.clone(),
@@ -136,6 +138,7 @@ impl Prepared {
         let engine = Engine {
             split,
             listeners: Arc::new(Listeners::default()),
+            gate: Gate::new(config.admission, clock.now(), 0),
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
             seed: directory.manifest.seed,
             config,

@@ -25,7 +25,13 @@ impl Engine {
         let digest = self.check_key(key)?;
         check_metadata(&metadata)?;
         loop {
-            let Some(found) = self.index.lookup(digest) else { return Ok(None) };
+            let Some(found) = self.index.lookup(digest) else {
+                // What is held goes to disk first.
+                match self.log.held.get(digest, false) {
+                    Some((item, _)) if item.key == key && self.write_held(digest, &item, true).await => continue,
+                    _ => return Ok(None),
+                }
+            };
             let location = found.location;
             let record = match read::fetch(&self.segments, location).await {
                 Ok(record) => record,

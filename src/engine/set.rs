@@ -53,19 +53,23 @@ impl Engine {
         if value.len() as u64 > self.max_value_bytes() {
             return Ok(self.refuse(digest, RefuseReason::TooLarge, flight));
         }
+        let len_bytes = record::record_len(key.len(), options.metadata.len(), value.len());
+        let len_bytes = len_bytes.map_or(value.len() as u64, |class| class.len_bytes());
+        if let Some(outcome) = self.admit_write(&put, len_bytes) {
+            return Ok(outcome);
+        }
         let value_crc = record::value_crc(&options.metadata, value);
         let Times { created, expires, stream } = times;
+        let stream = self.placed(stream, digest, len_bytes);
         let (kind, metadata, object) = (RecordKind::Put, &options.metadata, None);
         let flight = flight.map(|flight| &**flight);
         let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
-        let len_bytes = entry.class().map_or(0, |class| class.len_bytes());
-        let stream = self.placed(stream, digest, len_bytes);
         let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(ticket, _)) => ticket,
             // Only what was fetched can be.
             Ok(Appended::Stale) => return Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }),
             Err(RefuseReason::TooLarge) => {
-                return self.set_in_chunks(put).await;
+                return self.set_in_chunks(Put { times: Times { stream, ..times }, ..put }).await;
             }
             Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
@@ -112,6 +116,7 @@ impl Engine {
         }
         match reason {
             RefuseReason::TooLarge => self.counters.refused_too_large.add_one(),
+            RefuseReason::NotAdmitted => self.counters.refused_not_admitted.add_one(),
             RefuseReason::Busy => self.counters.refused_busy.add_one(),
             RefuseReason::DiskFull => self.counters.refused_disk_full.add_one(),
             RefuseReason::Evicted => self.counters.refused_evicted.add_one(),

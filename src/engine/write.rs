@@ -45,6 +45,9 @@ impl Engine {
     pub fn begin(self: &Arc<Self>, key: &[u8], options: &SetOptions, wait: bool) -> Result<Writing> {
         let digest = self.check_key(key)?;
         let times = self.times(options, 0)?;
+        // Its length is not known yet: it has a chunk, at least.
+        let stream = self.placed(times.stream, digest, self.config.chunk_len_bytes);
+        let times = Times { stream, ..times };
         Ok(self.begin_put(&Put { digest, key, value: Bytes::new(), options, times, wait, flight: None }))
     }
 
@@ -62,8 +65,7 @@ impl Engine {
             object,
             about,
             digest: put.digest,
-            // Its length is not known yet: it has a chunk, at least.
-            stream: self.placed(stream, put.digest, self.config.chunk_len_bytes),
+            stream,
             durability: put.options.durability,
             wait: put.wait,
             flight: put.flight.cloned(),

@@ -217,7 +217,8 @@ impl Evictor {
             return Ok(());
         };
         let horizon = record.value().try_into().map_or(victim.horizon(), |b| SegmentId(u64::from_le_bytes(b)));
-        let has_covered = self.may_be_covered(victim.id, row, horizon);
+        let is_held = self.log.held.oldest().is_some_and(|oldest| oldest < row.sequence);
+        let has_covered = is_held || self.may_be_covered(victim.id, row, horizon);
         if !self.log.marks.is_needed(&selector, row.sequence, has_covered) {
             return Ok(());
         }

@@ -38,6 +38,8 @@ pub enum EvictReason {
     Expired,
     /// It was purged.
     Purged,
+    /// It waited in memory for a second use, which did not come.
+    Unused,
     /// Room was needed, and the policy did not keep it.
     Room,
 }

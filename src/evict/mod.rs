@@ -27,7 +27,6 @@ use crate::sync::task::JoinSet;
 use crate::types::{BLOCK_BYTES, Digest, Durability, SegmentId, Sequence};
 
 mod empty;
-mod ghost;
 mod listener;
 pub mod policy;
 mod split;

@@ -2,7 +2,7 @@
 //! them is steered by two ghosts, as in ARC (Megiddo and Modha, FAST'03): what is asked for again after the log of new
 //! entries dropped it says that this log is too short; after the main one dropped it, that it is too long.
 
-use super::ghost::{Ghost, Limit};
+use crate::memory::ghost::{Ghost, Limit};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::{Digest, EvictionPolicy};

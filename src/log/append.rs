@@ -91,6 +91,8 @@ pub enum Order {
     },
     /// It is a marker for what was dropped at this sequence, and covers no segment younger than this one: not published.
     Marker(Sequence, SegmentId),
+    /// It was held in memory, with this sequence, and is written now: only if it is held still.
+    Held(Sequence),
     /// It is newer than the record that stands at this place, and takes it out of the index: only if it stands there
     /// still, and the place is still in this segment.
     Bury(Location, SegmentId),
@@ -100,7 +102,8 @@ pub enum Order {
 pub enum Appended {
     /// It is in the log. What the index held before.
     Done(Ticket, Option<Found>),
-    /// The index no longer points at the place it was moved from, or its object has ended, or its flight is outdated.
+    /// The index no longer points at the place it was moved from, or its object has ended, or its flight is outdated,
+    /// or it is not held any more.
     Stale,
 }
 
@@ -130,8 +133,11 @@ impl Log {
             return Ok(Err(RefuseReason::TooLarge));
         };
         // Eviction's own records take no budget: writers that hold it may be waiting for the room that eviction makes.
-        let budget =
-            if matches!(order, Order::Newest | Order::Renewed { .. }) { self.config.write_buffer_bytes } else { 0 };
+        let budget = if matches!(order, Order::Newest | Order::Renewed { .. } | Order::Held(_)) {
+            self.config.write_buffer_bytes
+        } else {
+            0
+        };
         let debit = u32::try_from(class.len_bytes().min(budget)).unwrap_or(u32::MAX);
         let permit = match self.budget.try_acquire_many(debit) {
             Ok(permit) => permit,
@@ -239,171 +245,5 @@ impl Log {
             Order::Marker(_, horizon) => horizon,
             _ => self.segments.newest_id(),
         }
-    }
-
-    /// Takes the sequence and changes the slot, in one step. `None`: the record is stale.
-    fn publish(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<(Sequence, Option<Found>)> {
-        if entry.kind == RecordKind::Chunk {
-            return self.publish_chunk(entry, order, at).map(|sequence| (sequence, None));
-        }
-        if entry.kind == RecordKind::Purge {
-            return Some((self.publish_mark(entry, order), None));
-        }
-        let displaced = |found: Option<Found>| {
-            if let Some(found) = found {
-                self.unserve(found.location);
-            }
-        };
-        self.index.update(entry.digest, |found| match (order, entry.kind) {
-            _ if !self.may_publish(entry, order) => (Change::Keep, None),
-            (Order::Marker(sequence, _), _) => (Change::Keep, Some((sequence, found))),
-            (Order::Moved { from, sequence: old, .. } | Order::Renewed { from, sequence: old }, _) => {
-                let Some(f) = found.filter(|f| f.location == from) else { return (Change::Keep, None) };
-                let (sequence, older, hits) = match order {
-                    Order::Moved { sequence, hits, .. } => (sequence, f.older, hits),
-                    _ => (self.next_sequence(), true, f.hits),
-                };
-                // Asked only now that it has its place in the order, and in a segment: see `marks`.
-                if self.marks.cover(entry.key, old, entry.created) {
-                    return (Change::Keep, None);
-                }
-                self.objects.move_head(from, at);
-                displaced(found);
-                self.segments.add_live(at.slot, class_bytes(at.class));
-                (Change::Move(at, older, hits), Some((sequence, found)))
-            }
-            (Order::Bury(at, id), _) if !self.segments.holds(at.slot, id) || found.is_none_or(|f| f.location != at) => {
-                (Change::Keep, None)
-            }
-            (Order::Newest, RecordKind::Put | RecordKind::Head) => {
-                let is_whole = match (entry.object, entry.kind) {
-                    (None, _) => true,
-                    (Some(object), RecordKind::Head) => self.objects.finish(object, entry.digest, at),
-                    (Some(object), _) => object.complete(),
-                };
-                if !is_whole {
-                    return (Change::Keep, None);
-                }
-                displaced(found);
-                self.segments.add_live(at.slot, class_bytes(at.class));
-                (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
-            }
-            (Order::Newest | Order::Bury(..), _) => {
-                displaced(found);
-                (Change::Remove, Some((self.next_sequence(), found)))
-            }
-        })
-    }
-
-    /// A purge is not in the index but in the table of marks.
-    fn publish_mark(&self, entry: &Entry<'_>, order: Order) -> Sequence {
-        match (order, Selector::decode(entry.key)) {
-            (Order::Marker(sequence, _), _) => sequence,
-            (_, Some(selector)) => {
-                self.marks.place(&selector, self.segments.newest_id(), true, || self.next_sequence())
-            }
-            (_, None) => self.next_sequence(),
-        }
-    }
-
-    /// Whether the record may be published, as far as fetches go: what was fetched only if nothing newer was written, and
-    /// whatever else is written outdates what is being fetched. To be called under the lock of the index shard.
-    fn may_publish(&self, entry: &Entry<'_>, order: Order) -> bool {
-        match (order, entry.flight) {
-            (_, Some(flight)) => !flight.is_outdated(),
-            (Order::Newest | Order::Renewed { .. }, None) => {
-                self.flights.outdate(entry.digest);
-                true
-            }
-            (Order::Moved { .. } | Order::Marker(..) | Order::Bury(..), None) => true,
-        }
-    }
-
-    /// Whether the index knows a digest; what is being fetched of it is outdated in the same step, if not: for a delete that
-    /// finds nothing to write.
-    pub fn is_known_or_outdate(&self, digest: Digest) -> bool {
-        self.index.update(digest, |found| {
-            if found.is_none() {
-                self.flights.outdate(digest);
-            }
-            (Change::Keep, found.is_some())
-        })
-    }
-
-    /// A chunk is not in the index but in its object.
-    fn publish_chunk(&self, entry: &Entry<'_>, order: Order, at: Location) -> Option<Sequence> {
-        let object = entry.object?;
-        // Counted first: from then on the object may end at any moment, which counts it out.
-        self.segments.add_live(at.slot, class_bytes(at.class));
-        let (is_taken, gone) = match order {
-            Order::Moved { from, .. } if self.objects.move_chunk(object, from, at) => (true, Some(from)),
-            Order::Moved { .. } => (false, Some(at)),
-            _ if self.objects.add_chunk(object, at, entry.value.len()) => (true, None),
-            _ => (false, Some(at)),
-        };
-        self.unserve_chunks(gone.as_slice());
-        is_taken.then(|| if let Order::Moved { sequence, .. } = order { sequence } else { self.next_sequence() })
-    }
-
-    /// What stands here is not served any more; if it is an object's head, its chunks are dead too.
-    pub fn unserve(&self, at: Location) {
-        self.segments.sub_live(at.slot, class_bytes(at.class));
-        self.unserve_chunks(&self.objects.replace(at));
-    }
-
-    /// An object ends: nothing of it is served any more.
-    pub fn end_object(&self, object: &Object, why: End) {
-        self.unserve_chunks(&self.objects.end(object, why));
-    }
-
-    /// These chunks are dead.
-    pub fn unserve_chunks(&self, chunks: &[Location]) {
-        for at in chunks {
-            self.segments.sub_live(at.slot, class_bytes(at.class));
-        }
-    }
-
-    /// Forgets whatever the index holds of a digest, or that only if it is at `only`, and owes a marker for it: for updates
-    /// that were refused, when no record can be written. What is being fetched is outdated then. Whether there was anything.
-    pub fn forget_owing(&self, digest: Digest, only: Option<Location>) -> bool {
-        self.index.update(digest, |found| {
-            if only.is_none() {
-                self.flights.outdate(digest);
-            }
-            self.forget_found_owing(digest, found, only)
-        })
-    }
-
-    /// As [`Log::forget_owing`], for a fetched value that was refused: nothing, if its flight is outdated, since what the index
-    /// holds is newer then.
-    pub fn forget_owing_unless_outdated(&self, digest: Digest, flight: &Flight) {
-        self.index.update(digest, |found| {
-            if flight.is_outdated() { (Change::Keep, false) } else { self.forget_found_owing(digest, found, None) }
-        });
-    }
-
-    fn forget_found_owing(&self, digest: Digest, found: Option<Found>, only: Option<Location>) -> (Change, bool) {
-        match found.filter(|f| only.is_none_or(|at| f.location == at)) {
-            Some(f) => {
-                self.unserve(f.location);
-                // In one step, so that a delete finds the entry or the debt.
-                self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
-                (Change::Remove, true)
-            }
-            // What is forgotten may still stand on disk; the limit keeps a long outage from taking all memory.
-            None if only.is_none() && self.is_history_uncovered() && !self.owes_too_much() => {
-                self.owe_marker(digest, self.next_sequence(), self.segments.newest_id());
-                (Change::Keep, false)
-            }
-            None => (Change::Keep, false),
-        }
-    }
-
-    /// Forgets an entry if the index still points at it, and owes nothing: for whoever frees its file (see [`crate::evict`]),
-    /// or knows that it is not served again. What was forgotten.
-    pub fn forget(&self, digest: Digest, location: Location) -> Option<Found> {
-        let found = self.index.remove_if(digest, location)?;
-        self.unserve(location);
-        Some(found)
     }
 }

@@ -20,6 +20,7 @@ use crate::format::manifest::Manifest;
 use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::marks::Marks;
+use crate::memory::Held;
 use crate::object::Objects;
 use crate::segment::{Segment, SegmentSet, Stream};
 use crate::stats::Counters;
@@ -32,11 +33,13 @@ pub mod append;
 mod clear;
 mod flush;
 mod owed;
+mod publish;
 mod purge;
 mod rotate;
 mod wait;
 
 pub use append::{Appended, Entry, Order};
+pub use publish::Hold;
 pub use wait::Ticket;
 
 use owed::{Debt, Owed};
@@ -77,6 +80,7 @@ pub struct Log {
     pub(crate) objects: Arc<Objects>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) held: Arc<Held>,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) clock: Arc<SteadyClock>,
     pub(crate) counters: Arc<Counters>,
@@ -118,6 +122,8 @@ pub struct LogParts {
     pub seed: [u8; 16],
     /// What is being fetched.
     pub flights: Arc<Flights>,
+    /// What waits in memory for a second use.
+    pub held: Arc<Held>,
     /// Where segments come from.
     pub segments: Arc<SegmentSet>,
     /// Time.
@@ -154,6 +160,7 @@ impl Log {
             marks: parts.marks,
             seed: parts.seed,
             flights: parts.flights,
+            held: parts.held,
             segments: parts.segments,
             clock: parts.clock,
             counters: parts.counters,

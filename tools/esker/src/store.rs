@@ -190,7 +190,7 @@ impl Store {
                     options = options.ttl(ttl);
                 }
                 Ok(match cache.set_with(key, value, options).await? {
-                    SetOutcome::Stored { .. } => Outcome::Stored,
+                    SetOutcome::Stored { .. } | SetOutcome::Held => Outcome::Stored,
                     SetOutcome::Refused { reason } => Outcome::Refused(reason),
                 })
             }

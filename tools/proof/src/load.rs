@@ -81,7 +81,7 @@ impl Load {
         let moment = (self.moment)();
         let ending = match outcome {
             Ok(SetOutcome::Stored { durability: Durability::Synced }) => Ending::Durable(moment),
-            Ok(SetOutcome::Stored { .. }) => Ending::Open,
+            Ok(SetOutcome::Stored { .. } | SetOutcome::Held) => Ending::Open,
             Ok(SetOutcome::Refused { .. }) | Err(_) => Ending::Failed,
         };
         open(&self.ledger).end(n, ending);

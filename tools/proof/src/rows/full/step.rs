@@ -206,7 +206,7 @@ impl Step<'_> {
         for _ in 0..sets {
             let k = self.dice.below(KEYS) as u32;
             match self.set(k).await? {
-                SetOutcome::Stored { .. } => {}
+                SetOutcome::Stored { .. } | SetOutcome::Held => {}
                 SetOutcome::Refused { reason: RefuseReason::DiskFull } if may_refuse => refused += 1,
                 SetOutcome::Refused { reason } => return Err(format!("a set was refused: {reason:?}")),
             }

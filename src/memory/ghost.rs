@@ -14,7 +14,7 @@ const GENERATIONS: usize = 8;
 
 /// How much a ghost remembers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
+pub struct Limit {
     /// Bytes of entries that were dropped.
     pub bytes: u64,
     /// Entries, however short they are.
@@ -22,7 +22,7 @@ pub(super) struct Limit {
 }
 
 /// See the module's documentation. Two entries with the same 32 bits are one: of a million, one in 4,000.
-pub(super) struct Ghost {
+pub struct Ghost {
     /// Newest first.
     generations: VecDeque<Generation>,
     limit: Limit,
@@ -35,12 +35,12 @@ struct Generation {
 }
 
 impl Ghost {
-    pub(super) fn new(limit: Limit) -> Self {
+    pub fn new(limit: Limit) -> Self {
         Self { generations: VecDeque::from([Generation::default()]), limit }
     }
 
     /// An entry of so many bytes was dropped.
-    pub(super) fn add(&mut self, digest: Digest, len_bytes: u64) {
+    pub fn add(&mut self, digest: Digest, len_bytes: u64) {
         let share = GENERATIONS as u64;
         let is_full = |g: &Generation| {
             g.bytes >= self.limit.bytes / share || g.prints.len() as u64 >= (self.limit.entries / share).max(1)
@@ -60,7 +60,7 @@ impl Ghost {
     }
 
     /// Whether it was dropped a while ago; it is then no ghost any more.
-    pub(super) fn take(&mut self, digest: Digest, len_bytes: u64) -> bool {
+    pub fn take(&mut self, digest: Digest, len_bytes: u64) -> bool {
         let print = print(digest);
         self.generations.iter_mut().any(|generation| {
             let found = generation.prints.find_entry(rehash(&print), |other| *other == print);
@@ -72,12 +72,12 @@ impl Ghost {
     }
 
     /// Bytes of the entries that it remembers.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.generations.iter().map(|g| g.bytes).sum()
     }
 
     /// Memory taken, in bytes.
-    pub(super) fn allocated_bytes(&self) -> u64 {
+    pub fn allocated_bytes(&self) -> u64 {
         self.generations.iter().map(|g| g.prints.allocation_size() as u64).sum()
     }
 }
