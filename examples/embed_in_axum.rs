@@ -105,7 +105,7 @@ async fn write(
         options = options.metadata(kind.as_bytes().to_vec());
     }
     Ok(match cache.set_with(&key, body, options).await? {
-        SetOutcome::Stored { .. } => StatusCode::CREATED.into_response(),
+        SetOutcome::Stored { .. } | SetOutcome::Held => StatusCode::CREATED.into_response(),
         SetOutcome::Refused { reason } => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason:?}\n")).into_response(),
     })
 }

@@ -1,6 +1,5 @@
 //! What is written to disk at all, and what waits in memory for its second use.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::set::Put;
@@ -67,8 +66,7 @@ impl Gate {
         match state.policy {
             AdmissionPolicy::All => Verdict::Write,
             AdmissionPolicy::SecondUse { .. } => Verdict::Hold,
-            AdmissionPolicy::Budget { .. } if state.admits(len_bytes, now, written) => Verdict::Write,
-            AdmissionPolicy::Budget { .. } => Verdict::Refuse,
+            AdmissionPolicy::Budget { .. } => state.admits(len_bytes, now, written),
         }
     }
 }
@@ -86,7 +84,7 @@ impl State {
         Self { policy, buckets, admitted: 0, written_before: written, charged: 0 }
     }
 
-    fn admits(&mut self, len_bytes: u64, now: Millis, written: u64) -> bool {
+    fn admits(&mut self, len_bytes: u64, now: Millis, written: u64) -> Verdict {
         // What is written is what was admitted, a little later, and padding, footers and what eviction rewrites besides.
         let used = self.admitted.max(written.saturating_sub(self.written_before));
         let charge = used.saturating_sub(self.charged);
@@ -97,10 +95,11 @@ impl State {
             bucket.fill(now);
             has_room &= bucket.tokens > 0.0;
         }
-        if has_room {
-            self.admitted = self.charged + len_bytes;
+        if !has_room {
+            return Verdict::Refuse;
         }
-        has_room
+        self.admitted = self.charged + len_bytes;
+        Verdict::Write
     }
 }
 

@@ -162,22 +162,30 @@ impl Engine {
                 Err(Failure::Gone) => {}
                 // Its place was used again, for a newer entry of the same key.
                 Err(Failure::Damaged(segment, _)) if !self.segments.holds(location.slot, segment.id) => {}
-                Err(Failure::Io(segment, error)) => {
-                    // A close takes the files away.
-                    self.check_open()?;
-                    tracing::warn!(path = %segment.path.display(), %error, "cannot read a segment");
-                    return missed(&self.counters.misses_io);
-                }
-                Err(Failure::Damaged(segment, defect)) => {
-                    let offset = location.offset();
-                    tracing::warn!(path = %segment.path.display(), offset, %defect, "dropped a damaged record");
-                    self.counters.entries_damaged.add_one();
-                    self.bury(digest, location, segment.id).await?;
-                    return missed(&self.counters.misses_damaged);
-                }
+                Err(failure) => return missed(self.unreadable(digest, location, failure).await?),
             }
         }
         missed(&self.counters.misses_evicted)
+    }
+
+    /// An entry cannot be read, and stays lost: which kind of miss it is.
+    async fn unreadable(&self, digest: Digest, location: Location, failure: Failure) -> Result<&Counter> {
+        match failure {
+            Failure::Gone => Ok(&self.counters.misses_evicted),
+            Failure::Io(segment, error) => {
+                // A close takes the files away.
+                self.check_open()?;
+                tracing::warn!(path = %segment.path.display(), %error, "cannot read a segment");
+                Ok(&self.counters.misses_io)
+            }
+            Failure::Damaged(segment, defect) => {
+                let offset = location.offset();
+                tracing::warn!(path = %segment.path.display(), offset, %defect, "dropped a damaged record");
+                self.counters.entries_damaged.add_one();
+                self.bury(digest, location, segment.id).await?;
+                Ok(&self.counters.misses_damaged)
+            }
+        }
     }
 
     /// Takes an entry that cannot be served, and was read from this segment, out of the index. If an older copy of it may

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::Item;
 use super::ghost::{Ghost, Limit};
-use super::{ITEM_OVERHEAD_BYTES, Item};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Digest, Sequence};
@@ -107,7 +107,8 @@ impl Held {
         }
         let mut state = self.state.lock();
         let waiting = state.items.get_mut(&digest.0)?;
-        let is_first = counts && !std::mem::replace(&mut waiting.is_used, waiting.is_used || counts);
+        let is_first = counts && !waiting.is_used;
+        waiting.is_used |= counts;
         Some((waiting.item.clone(), is_first))
     }
 
@@ -162,7 +163,7 @@ impl Held {
     }
 
     /// Entries.
-    pub fn len(&self) -> u64 {
+    pub fn entries(&self) -> u64 {
         self.len.load(Ordering::Relaxed)
     }
 
@@ -194,6 +195,7 @@ impl State {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::ITEM_OVERHEAD_BYTES;
     use super::*;
     use crate::types::Millis;
 
@@ -213,7 +215,7 @@ mod tests {
         assert!(held.get(Digest(0), true).is_some_and(|(_, is_first)| is_first));
         assert!(held.get(Digest(0), true).is_some_and(|(_, is_first)| !is_first), "its first use was counted");
         let dropped = held.insert(Digest(10 << 20), item(10, 1_000));
-        assert_eq!((dropped.len(), dropped[0].digest, held.len()), (1, Digest(0), 10));
+        assert_eq!((dropped.len(), dropped[0].digest, held.entries()), (1, Digest(0), 10));
         assert!(
             held.recalls(Digest(0), each) && !held.recalls(Digest(0), each) && !held.recalls(Digest(1 << 20), each)
         );
@@ -229,7 +231,7 @@ mod tests {
         assert!(held.insert(Digest(1), item(2, 10)).is_empty());
         assert!(held.get(Digest(1), true).is_some_and(|(item, first)| item.sequence == Sequence(2) && !first));
         assert!(!held.remove(Digest(1), Some(Sequence(1))) && held.remove(Digest(1), Some(Sequence(2))));
-        assert!(held.len() == 0 && held.get(Digest(1), true).is_none() && !held.remove(Digest(1), None));
+        assert!(held.entries() == 0 && held.get(Digest(1), true).is_none() && !held.remove(Digest(1), None));
     }
 
     #[test]

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use esker::clock::ManualClock;
-use esker::config::{Config, DIRECTORY_OVERHEAD_BYTES, MAX_SEGMENT_LEN_BYTES};
-use esker::{DiskCache, EvictionPolicy, Millis, SetOptions, Stats};
+use esker::config::{Config, DIRECTORY_OVERHEAD_BYTES, MAX_SEGMENT_LEN_BYTES, MIN_HELD_BYTES};
+use esker::{AdmissionPolicy, DiskCache, EvictionPolicy, Millis, SetOptions, Stats};
 use serde::Serialize;
 
 use crate::replay::run::CLOCK_START_MS;
@@ -46,6 +46,9 @@ pub struct Args {
     /// At most this share of a segment is rewritten when it is evicted, in percent.
     #[arg(long, default_value_t = Config::default().rewrite_share_percent)]
     pub rewrite_share: u8,
+    /// Hold new entries in memory until they are used: this share of the capacity, in percent (`second_use`).
+    #[arg(long, value_name = "PERCENT")]
+    pub held: Option<f64>,
     /// Segments of a cache.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(16..=4096))]
     pub segments: u64,
@@ -81,6 +84,8 @@ pub struct Run {
     pub policy: EvictionPolicy,
     /// At most this share of a segment was rewritten, in percent.
     pub rewrite_share: u8,
+    /// Memory for what was held, in percent of the capacity; none if everything was written.
+    pub held_percent: Option<f64>,
     /// Requests that were gets.
     pub gets: u64,
     /// Of these, misses, in percent.
@@ -176,6 +181,7 @@ async fn run(
         segment_len_bytes: Some(segment_len_bytes),
         eviction: policy,
         rewrite_share_percent: args.rewrite_share,
+        admission: admission(args, args.segments * segment_len_bytes),
         backend: args.backend.into(),
         ..Config::default()
     };
@@ -191,6 +197,7 @@ async fn run(
         capacity: capacity.to_string(),
         policy,
         rewrite_share: args.rewrite_share,
+        held_percent: args.held,
         gets: asked.gets,
         miss_percent: percent(asked.misses, asked.gets),
         byte_miss_percent: percent(asked.bytes_missed, asked.bytes),
@@ -204,6 +211,12 @@ async fn run(
         index_bytes,
         seconds,
     })
+}
+
+fn admission(args: &Args, capacity_bytes: u64) -> AdmissionPolicy {
+    let held = |percent: f64| (capacity_bytes as f64 * percent / 100.0) as u64;
+    let second_use = |percent| AdmissionPolicy::SecondUse { held_bytes: Some(held(percent).max(MIN_HELD_BYTES)) };
+    args.held.map_or(AdmissionPolicy::All, second_use)
 }
 
 #[derive(Default)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{Config, DiskCache, EvictionPolicy, Millis};
+use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, Millis};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
 use crate::crew::Broken;
@@ -136,6 +136,7 @@ impl Lives {
                 index_shards: 1,
                 chunk_len_bytes: 4 << 10,
                 eviction: self.policy_of_a_birth(),
+                admission: self.admission_of_a_birth(),
                 ..Config::default()
             })
             .capacity_bytes(self.plan.capacity_bytes)
@@ -150,6 +151,14 @@ impl Lives {
     /// Each in turn: a directory may be opened with another one.
     fn policy_of_a_birth(&self) -> EvictionPolicy {
         EvictionPolicy::ALL[self.births.get() as usize % EvictionPolicy::ALL.len()]
+    }
+
+    /// In one life of three new entries wait in memory, where nothing must be kept.
+    fn admission_of_a_birth(&self) -> AdmissionPolicy {
+        match self.births.get() % 3 {
+            0 if self.plan.keeps == Keeps::Nothing => AdmissionPolicy::SecondUse { held_bytes: Some(96 << 10) },
+            _ => AdmissionPolicy::All,
+        }
     }
 
     /// Another one at each open, and drawn from no dice: a copy's recovery changes nothing of what comes after.

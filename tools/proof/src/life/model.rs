@@ -90,6 +90,14 @@ impl Model {
         key.is_missing = false;
     }
 
+    /// An entry is in memory only, until it is used.
+    pub fn held(&mut self, key: u32, fate: Fate) {
+        self.happened(key, fate, Level::Volatile, None);
+        if let Some(event) = self.keys.get_mut(&key).and_then(|key| key.events.last_mut()) {
+            event.is_present = false;
+        }
+    }
+
     /// A write failed: it is gone, but what was written of it may show after a crash.
     pub fn failed(&mut self, key: u32, fate: Fate) {
         self.happened(key, fate, Level::Volatile, None);

@@ -134,6 +134,8 @@ impl Lives {
             Ok(SetOutcome::Stored { durability }) if durability == write.durability => {
                 self.model.happened(write.key, write.fate(), write.level(), stream);
             }
+            // In memory: no sync is about it.
+            Ok(SetOutcome::Held) => self.model.held(write.key, write.fate()),
             // Set, and then refused to be renewed, or not even set.
             Ok(SetOutcome::Refused { .. }) if self.is_stormy && write.way == Way::Renewed => {
                 self.model.failed(write.key, write.fate());
