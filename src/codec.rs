@@ -57,9 +57,9 @@ mod over_bincode {
         fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, BoxError> {
             let standard = config::standard();
             match bytes.len().saturating_mul(COUNTED_A_BYTE) {
-                ..=SHORT => whole(bytes, standard.with_limit::<SHORT>()),
-                ..=MIDDLING => whole(bytes, standard.with_limit::<MIDDLING>()),
-                ..=LONG => whole(bytes, standard.with_limit::<LONG>()),
+                counted if counted <= SHORT => whole(bytes, standard.with_limit::<SHORT>()),
+                counted if counted <= MIDDLING => whole(bytes, standard.with_limit::<MIDDLING>()),
+                counted if counted <= LONG => whole(bytes, standard.with_limit::<LONG>()),
                 _ => whole(bytes, standard.with_limit::<LONGEST>()),
             }
         }
