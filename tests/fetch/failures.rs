@@ -24,7 +24,7 @@ async fn fail(cache: &DiskCache, key: &str, options: FetchOptions, why: &'static
 }
 
 /// The same error, which tells what it is; and not a trace of it afterwards.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn an_error_is_shared_and_not_cached() {
     let machine = Machine::new();
     let (cache, origin) = (machine.open().await, Origin::shut());

@@ -26,7 +26,7 @@ async fn what_is_not_there_is_fetched_and_stored_and_what_is_there_is_not_fetche
 }
 
 /// Of a thousand tasks one fetches, and all get its bytes, not copies.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_thousand_tasks_make_one_fetch() {
     let machine = Machine::new();
     let (cache, origin) = (machine.open().await, Origin::shut());
@@ -46,6 +46,21 @@ async fn a_thousand_tasks_make_one_fetch() {
     machine.assert_value(cache, "k", Some(&first)).await;
 }
 
+/// The same on many threads, where some of them ask only when the value is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_tasks_on_many_threads_make_one_fetch() {
+    let machine = Machine::new();
+    let (cache, origin) = (machine.open().await, Origin::open());
+    for key in ["a", "b", "c", "d"] {
+        let calls: Vec<_> = (0..1000).map(|_| origin.call(&cache, key, key)).collect();
+        for call in calls {
+            assert_eq!(text(&call.await.unwrap().unwrap()), key);
+        }
+    }
+    assert_eq!((origin.calls(), cache.stats().counts.fetches), (4, 4));
+    machine.assert_value(cache, "d", Some("d")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_do_not_wait_for_each_other() {
     let machine = Machine::new();
@@ -62,7 +77,7 @@ async fn keys_do_not_wait_for_each_other() {
 }
 
 /// A6. The leader is cancelled: exactly one of those who wait fetches, and none fails.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_cancelled_leader_hands_over_to_one() {
     let machine = Machine::new();
     let (cache, doomed, origin) = (machine.open().await, Origin::shut(), Origin::shut());
@@ -86,7 +101,7 @@ async fn a_cancelled_leader_hands_over_to_one() {
 }
 
 /// One after the other is cancelled as soon as it leads: the last one gets its value.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_row_of_cancelled_leaders_fails_nobody() {
     let machine = Machine::new();
     let (cache, doomed, origin) = (machine.open().await, Origin::shut(), Origin::open());
@@ -119,7 +134,7 @@ async fn a_cancelled_call_that_nobody_waits_for_is_forgotten() {
     assert_eq!((text(&again), origin.calls()), ("value", 1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_leader_that_panics_hands_over() {
     let machine = Machine::new();
     let (cache, origin) = (machine.open().await, Origin::open());
@@ -147,7 +162,7 @@ async fn a_leader_that_panics_hands_over() {
 }
 
 /// Those who wait get the value at once; who called for it waits until it is stored.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn nobody_waits_until_the_value_of_another_is_stored() {
     use esker::Durability;
     use esker::backend::sim::{FaultPlan, OpKind};
@@ -189,7 +204,7 @@ async fn a_large_value_is_fetched_and_stored() {
 }
 
 /// What is not stored is given all the same, and the older value is gone as after any refused write.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_value_that_is_not_stored_is_given_to_all() {
     let mut machine = Machine::new();
     machine.config.max_value_bytes = Some(10);

@@ -66,7 +66,7 @@ fn machine() -> Machine {
 }
 
 /// Whoever asked before gets what was fetched; it is not stored, now and after a reopen.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_fetch_undoes_nothing_that_was_done_meanwhile() {
     for act in ACTS {
         for fetched in ["older".to_owned(), "o".repeat(200 << 10)] {
@@ -113,7 +113,7 @@ async fn who_comes_later_does_not_join_an_outdated_flight() {
 }
 
 /// The leader of an outdated flight goes away: those who waited ask again, and share one fetch, which is stored.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn who_waited_for_a_cancelled_outdated_flight_begins_a_new_one() {
     let machine = machine();
     let (cache, doomed, origin) = (machine.open().await, Origin::shut(), Origin::shut());
