@@ -129,9 +129,13 @@ fn chunk_value(
     len_bytes: u64,
 ) -> Result<Range<usize>, Defect> {
     let header = record::decode(bytes, segment.id, offset)?.header;
-    let (key, _, value) = record::parts(&header);
+    let (key, metadata, value) = record::parts(&header);
     if header.kind != RecordKind::Chunk || ChunkKey::decode(&bytes[key]) != Some(expected) {
         return Err(Defect::Kind);
+    }
+    // A chunk has none.
+    if !metadata.is_empty() {
+        return Err(Defect::Bounds);
     }
     if value.len() as u64 == len_bytes { Ok(value) } else { Err(Defect::Bounds) }
 }

@@ -12,6 +12,7 @@ use crate::format::record;
 use crate::log::{Appended, Entry, Hold, Order};
 use crate::memory::Item;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::{AdmissionPolicy, Digest, Durability, Millis, RecordKind, Sequence};
 
 /// A second, and a day, in milliseconds.
@@ -19,7 +20,11 @@ const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 86_400_000;
 
 /// The admission policy, which may be another at any time.
-pub(super) struct Gate(Mutex<State>);
+pub(super) struct Gate {
+    /// Whether everything is written: asked without a lock.
+    is_open: AtomicBool,
+    state: Mutex<State>,
+}
 
 struct State {
     policy: AdmissionPolicy,
@@ -53,16 +58,21 @@ pub(super) enum Verdict {
 impl Gate {
     /// From now on, after so many bytes were written.
     pub(super) fn new(policy: AdmissionPolicy, now: Millis, written: u64) -> Self {
-        Self(Mutex::new(State::new(policy, now, written)))
+        let is_open = AtomicBool::new(policy == AdmissionPolicy::All);
+        Self { is_open, state: Mutex::new(State::new(policy, now, written)) }
     }
 
     pub(super) fn set(&self, policy: AdmissionPolicy, now: Millis, written: u64) {
-        *self.0.lock() = State::new(policy, now, written);
+        *self.state.lock() = State::new(policy, now, written);
+        self.is_open.store(policy == AdmissionPolicy::All, Ordering::SeqCst);
     }
 
     /// What becomes of a write of so many bytes, after so many were written altogether.
     pub(super) fn judge(&self, len_bytes: u64, now: Millis, written: u64) -> Verdict {
-        let mut state = self.0.lock();
+        if self.is_open.load(Ordering::SeqCst) {
+            return Verdict::Write;
+        }
+        let mut state = self.state.lock();
         match state.policy {
             AdmissionPolicy::All => Verdict::Write,
             AdmissionPolicy::SecondUse { .. } => Verdict::Hold,
@@ -164,6 +174,12 @@ impl Engine {
         }
     }
 
+    /// Whether a value that is streamed, of which nothing is known, is refused.
+    pub(super) fn refuses_streams(&self) -> bool {
+        let least = self.config.chunk_len_bytes;
+        self.gate.judge(least, self.clock.now(), self.counters.bytes_written.get()) == Verdict::Refuse
+    }
+
     fn tell_unused(&self, item: &Item) {
         if self.listeners.is_heard() {
             let age = Duration::from_millis(self.clock.now().0.saturating_sub(item.created.0));
@@ -177,6 +193,9 @@ impl Engine {
         let now = self.clock.now();
         let is_expired = item.expires.is_some_and(|at| at <= now);
         let is_purged = self.log.marks.cover(key, item.sequence, item.created);
+        if is_expired || is_purged {
+            self.log.held.remove(digest, Some(item.sequence));
+        }
         if item.key != key || is_expired || is_purged || self.log.marks.given_up() != given_up {
             return None;
         }

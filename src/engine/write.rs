@@ -48,7 +48,11 @@ impl Engine {
         // Its length is not known yet: it has a chunk, at least.
         let stream = self.placed(times.stream, digest, self.config.chunk_len_bytes);
         let times = Times { stream, ..times };
-        Ok(self.begin_put(&Put { digest, key, value: Bytes::new(), options, times, wait, flight: None }))
+        let writing = self.begin_put(&Put { digest, key, value: Bytes::new(), options, times, wait, flight: None });
+        if self.refuses_streams() {
+            writing.refuse(RefuseReason::NotAdmitted);
+        }
+        Ok(writing)
     }
 
     fn begin_put(self: &Arc<Self>, put: &Put<'_>) -> Writing {

@@ -105,13 +105,12 @@ pub async fn read_chunk(
     let ChunkAt { slot, segment, at } = place;
     let fault = |what: String| ChunkFault { index, file: segment_name(slot), offset: at.offset(), what };
     let len = head.chunk_bytes(index).unwrap_or(0) as usize;
-    // Before a byte is read: what is as long as the head says is no longer than a record. A row may say that it is longer,
-    // as the cache sees it too.
-    let expected = record_len(CHUNK_KEY_BYTES, 0, len).map(|class| class.len_bytes());
-    let Some(expected) = expected.filter(|expected| *expected <= class_bytes(at.class)) else {
+    // Before a byte is read: what is as long as the head says is no longer than a record.
+    let expected = record_len(CHUNK_KEY_BYTES, 0, len);
+    if expected.map(|class| class.len_bytes()) != Some(class_bytes(at.class)) {
         return Ok(Err(fault("it has another length than the head says".into())));
-    };
-    let bytes = files.read(slot, at, expected as usize).await?;
+    }
+    let bytes = files.read(slot, at, usize::MAX).await?;
     let defect = match record::decode(&bytes, segment, at.offset()) {
         Ok(record) => {
             let key = ChunkKey { object: head.object, index };
