@@ -25,6 +25,8 @@ pub struct Tally {
     pub evicted: u64,
     /// Entries reinserted.
     pub reinserted: u64,
+    /// Entries that waited in memory for a second use.
+    pub held: u64,
     /// Values in chunks that a recovery found whole.
     pub objects: u64,
     /// Chunks that a recovery found without their object.
@@ -47,6 +49,7 @@ impl Tally {
             ("reopens", self.reopens),
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
+            ("entries held", self.held),
             ("objects found whole", self.objects),
             ("chunks without an object", self.orphans),
             ("segments scanned", self.scanned),
@@ -67,6 +70,7 @@ impl Tally {
         self.reopens += other.reopens;
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;
+        self.held += other.held;
         self.objects += other.objects;
         self.orphans += other.orphans;
         self.scanned += other.scanned;
@@ -77,6 +81,7 @@ impl Tally {
         let counts = cache.stats().counts;
         self.evicted += counts.segments_evicted;
         self.reinserted += counts.entries_reinserted;
+        self.held += counts.entries_held;
     }
 
     /// A cache was recovered.
