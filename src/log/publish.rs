@@ -89,7 +89,11 @@ impl Log {
     /// A purge is not in the index but in the table of marks.
     fn publish_mark(&self, entry: &Entry<'_>, order: Order) -> Sequence {
         match (order, Selector::decode(entry.key)) {
-            (Order::Marker(sequence, _), _) => sequence,
+            (Order::Marker(sequence, _), _) => {
+                // Here, where whoever syncs sees the record if it sees this, and a loss comes later.
+                self.marks.wrote(sequence);
+                sequence
+            }
             (_, Some(selector)) => {
                 self.marks.place(&selector, self.segments.newest_id(), true, || self.next_sequence())
             }

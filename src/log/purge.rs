@@ -65,13 +65,9 @@ impl Log {
         {
             let key = selector.encode();
             let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
-            // Before, so that one that is lost at once is owed again.
-            self.marks.wrote(mark.sequence);
             let order = Order::Marker(mark.sequence, mark.horizon);
-            let appended = self.append(Stream::Reinserted, &entry, order, false).await;
-            if !matches!(appended, Ok(Ok(_))) {
-                self.marks.lost(mark.sequence);
-                return appended.map(drop);
+            if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
+                break;
             }
         }
         Ok(())
