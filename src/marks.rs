@@ -126,6 +126,11 @@ impl Marks {
         self.has_unwritten.load(Ordering::SeqCst)
     }
 
+    /// Whether the records of all are in the log. Cheap where they are.
+    pub fn are_written(&self) -> bool {
+        !self.owes() || self.unwritten().is_none()
+    }
+
     /// A mark whose record is to be written.
     pub fn unwritten(&self) -> Option<(Selector, Mark)> {
         let inner = self.inner.write();

@@ -242,7 +242,7 @@ impl Log {
 
     /// As [`Log::settle`], where nothing can be paid any more: for what was owed up to this one.
     async fn settle_up_to(&self, owed: owed::Number, durability: Durability) -> Result<()> {
-        let is_paid = self.owed.is_paid(owed) && self.marks.unwritten().is_none();
+        let is_paid = self.owed.is_paid(owed) && self.marks.are_written();
         let settled = self.settle_written(durability).await;
         let is_whole = !self.has_lost.swap(false, Ordering::SeqCst);
         // What was lost or refused stays dead only once its marker is as durable.
@@ -301,7 +301,7 @@ impl Log {
             }
         }
         // What is owed still of that would come back at the next open.
-        let is_kept = self.owed.is_paid(owed) && self.marks.unwritten().is_none() && !self.is_history_hidden();
+        let is_kept = self.owed.is_paid(owed) && self.marks.are_written() && !self.is_history_hidden();
         if is_kept { settled } else { settled.and(Err(Error::WriteFailed)) }
     }
 
