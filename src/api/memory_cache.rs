@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BoxFuture, Cache, Hit, RefuseReason, SetOptions, SetOutcome, Source};
+use super::{BoxFuture, Cache, Hit, RefuseReason, SetOptions, SetOutcome};
 use crate::clock::{Clock, SteadyClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::memory::{Bounded, ITEM_OVERHEAD_BYTES, Item, Verdict};
@@ -171,16 +171,7 @@ impl Inner {
             }
         });
         why.add_one();
-        Ok(found.map(|item| Hit {
-            value: item.value.clone(),
-            metadata: item.metadata.clone(),
-            created: item.created,
-            expires: item.expires,
-            now,
-            source: Source::Memory,
-            len_bytes: item.value.len() as u64,
-            sequence: item.sequence,
-        }))
+        Ok(found.map(|item| item.hit(now)))
     }
 
     fn contains(&self, key: &[u8]) -> Result<bool> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::set::Put;
 use super::{Answer, Engine};
 use crate::config::Config;
-use crate::entry::{Hit, RefuseReason, SetOutcome, Source};
+use crate::entry::{RefuseReason, SetOutcome};
 use crate::error::Result;
 use crate::evict::{EvictReason, Evicted};
 use crate::format::record;
@@ -205,16 +205,7 @@ impl Engine {
         if is_first && !self.write_held(digest, &item, false).await {
             self.log.held.unuse(digest, item.sequence);
         }
-        Some(Answer::Hit(Hit {
-            value: item.value.clone(),
-            metadata: item.metadata.clone(),
-            created: item.created,
-            expires: item.expires,
-            now,
-            source: Source::Memory,
-            len_bytes: item.value.len() as u64,
-            sequence: item.sequence,
-        }))
+        Some(Answer::Hit(item.hit(now)))
     }
 
     /// Writes an entry that was held, unless it is not any more. Whether it could.

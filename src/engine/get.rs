@@ -215,16 +215,7 @@ impl Engine {
         if item.expires.is_some_and(|at| at <= now) || self.log.marks.cover(key, item.sequence, item.created) {
             return None;
         }
-        Some(Hit {
-            value: item.value.clone(),
-            metadata: item.metadata.clone(),
-            created: item.created,
-            expires: item.expires,
-            now,
-            source: Source::Memory,
-            len_bytes: item.value.len() as u64,
-            sequence: item.sequence,
-        })
+        Some(item.hit(now))
     }
 
     fn admit(&self, digest: Digest, location: Location, record: &Fetched) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Bounded, ITEM_OVERHEAD_BYTES, Verdict};
+use crate::entry::{Hit, Source};
 use crate::types::{Digest, Millis, SegmentId, Sequence};
 
 /// Which record an item was read from. Segment ids are never used twice, so this is unique in a directory's life.
@@ -46,6 +47,20 @@ impl Item {
     /// Bytes of key, metadata and value.
     pub fn payload_bytes(&self) -> u64 {
         (self.key.len() + self.metadata.len() + self.value.len()) as u64
+    }
+
+    /// The entry as a get gives it now.
+    pub fn hit(&self, now: Millis) -> Hit {
+        Hit {
+            value: self.value.clone(),
+            metadata: self.metadata.clone(),
+            created: self.created,
+            expires: self.expires,
+            now,
+            source: Source::Memory,
+            len_bytes: self.value.len() as u64,
+            sequence: self.sequence,
+        }
     }
 
     /// A copy in one buffer of its own. A `Bytes` may be a slice that keeps a much larger buffer alive, and does not
