@@ -113,6 +113,7 @@ impl World {
                 self.history.end(begun, Write::Failed(version), false);
                 false
             }
+            Ok(SetOutcome::Held) => panic!("set: everything is admitted here"),
             // It may be in the log all the same.
             Err(Error::Closed) => false,
             Err(other) => panic!("set: {other}"),
@@ -163,7 +164,7 @@ impl World {
         match cache.try_set(key(k), value(k, version, 1000)).await {
             Ok(SetOutcome::Stored { .. }) => self.history.end(begun, Write::Stored(version), false),
             Ok(SetOutcome::Refused { .. }) => self.history.end(begun, Write::Failed(version), false),
-            Err(other) => panic!("try_set: {other}"),
+            other => panic!("try_set: {other:?}"),
         }
     }
 
