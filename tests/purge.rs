@@ -255,6 +255,31 @@ async fn a_damaged_purge_costs_what_is_older_and_nothing_comes_back() {
     }
 }
 
+/// P2. A purge whose record is damaged when its segment goes: what it covered stays dead, also after a power loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_damaged_when_its_segment_goes_is_not_undone() {
+    let mut place = Place::new(12, 12);
+    let cache = place.open().await;
+    for key in KEYS {
+        set(&cache, key).await;
+    }
+    cache.purge_prefix("a/").await.unwrap();
+    cache.sync().await.unwrap();
+    let path = std::path::Path::new(DIR).join("seg-0000.esk");
+    let bytes = place.sim.read_file(&path).unwrap();
+    let at = bytes.windows(3).rposition(|w| w == b"\x01a/").unwrap() as u64;
+    place.sim.flip_bit(&path, at + 1).unwrap();
+    for n in 0..200 {
+        assert!(cache.set(format!("b/{n}"), vec![0; 7_000]).await.unwrap().is_stored());
+        assert_eq!(served(&cache, &["a/1", "a/2"]).await, [] as [&str; 0], "after {n}");
+    }
+    cache.sync().await.unwrap();
+    assert!(cache.stats().counts.segments_evicted > 5 && cache.get("b/199").await.unwrap().is_some());
+    let cache = place.reopen(cache, true).await;
+    assert_eq!(served(&cache, &["a/1", "a/2"]).await, [] as [&str; 0]);
+    assert!(cache.get("b/199").await.unwrap().is_some());
+}
+
 /// O5. Whoever looks at a directory sees what a purge covers.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inspector_knows_what_is_purged() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{EvictReason, Evicted, Evictor, policy};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::footer::{ROW_BYTES, Row};
 use crate::format::purge::Selector;
 use crate::index::Location;
@@ -206,13 +206,12 @@ impl Evictor {
     }
 
     /// Carries a purge on, as long as its mark needs it. One that cannot be read may cover anything older: then all of that
-    /// is cleared, and if that cannot be said, the file stays.
+    /// is cleared, and as long as that is not said on disk the file stays.
     async fn carry_purge(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
         let record = read::fetch(&self.log.segments, at).await;
         let Some((record, selector)) = record.ok().and_then(|r| Selector::decode(r.key()).map(|s| (r, s))) else {
-            if !self.log.clear_up_to(row.sequence).await {
-                return Err(Error::WriteFailed);
-            }
+            // Nothing is freed before the manifest says so.
+            self.log.set_clearing(row.sequence);
             self.log.marks.raise_floor(row.sequence);
             return Ok(());
         };

@@ -13,7 +13,8 @@ impl Log {
 
     /// Everything up to this sequence is cleared; [`Log::write_cleared`] says so on disk.
     pub fn set_clearing(&self, cleared: Sequence) {
-        *self.clearing.lock() = Some(cleared);
+        let mut clearing = self.clearing.lock();
+        *clearing = (*clearing).max(Some(cleared));
     }
 
     /// Says in the manifest that all up to this sequence is cleared, for want of room to say less. Whether it could; not
