@@ -7,11 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::types::{AdmissionPolicy, BLOCK_BYTES, BackendKind, EvictionPolicy, MAX_KEY_BYTES};
 
+mod namespaces;
+
+pub(crate) use namespaces::check_name;
+pub use namespaces::{MAX_NAMESPACES, NamespaceConfig};
+
 /// The smallest segment, in bytes.
 pub const MIN_SEGMENT_LEN_BYTES: u64 = 64 << 10;
 /// The largest segment, in bytes: a slot of the index has 22 bits for the offset, in units of 16 bytes.
 pub const MAX_SEGMENT_LEN_BYTES: u64 = 64 << 20;
-/// Fewest segments of a cache: one open in each append stream, one being drained, one ready.
+/// Fewest segments of a cache, and of a namespace with segments of its own: one open in each append stream, one being
+/// drained, one ready.
 pub const MIN_SEGMENTS: u64 = 5;
 /// Most segments of a cache: a slot of the index numbers them with 16 bits.
 pub const MAX_SEGMENTS: u64 = 1 << 16;
@@ -58,10 +64,12 @@ pub struct Config {
     pub chunk_len_bytes: u64,
     /// Whether a reader of a key that is being written follows its writer, unless it is told otherwise.
     pub attach_to_writers: bool,
-    /// Longest key accepted, in bytes: 1 to [`MAX_KEY_BYTES`].
+    /// Longest key accepted, in bytes: 1 to [`MAX_KEY_BYTES`]; in a namespace without what the name takes.
     pub max_key_bytes: usize,
     /// Time to live of entries set without one, in milliseconds; `None`: for ever.
     pub default_ttl_ms: Option<u64>,
+    /// Parts of the cache that have a time to live, room and statistics of their own, [`MAX_NAMESPACES`] at most.
+    pub namespaces: Vec<NamespaceConfig>,
     /// Entries whose time to live is at most this go to an append stream of their own.
     pub short_ttl_ms: u64,
     /// What is written to disk at all.
@@ -97,6 +105,7 @@ impl Default for Config {
             attach_to_writers: false,
             max_key_bytes: MAX_KEY_BYTES,
             default_ttl_ms: None,
+            namespaces: Vec::new(),
             short_ttl_ms: 60_000,
             admission: AdmissionPolicy::default(),
             eviction: EvictionPolicy::default(),
@@ -205,10 +214,10 @@ impl Config {
         }
     }
 
-    /// Checks that the capacity holds a workable number of segments of this length.
+    /// Checks that the capacity holds a workable number of segments of this length, and the namespaces.
     ///
     /// # Errors
-    /// `InvalidConfig` with the smallest capacity that works.
+    /// `InvalidConfig` with the smallest capacity that works, or the namespace that does not fit.
     pub fn validate_capacity(&self, segment_len_bytes: u64) -> Result<()> {
         let segments = self.max_segments(segment_len_bytes);
         if segments < MIN_SEGMENTS {
@@ -226,6 +235,6 @@ impl Config {
                 self.capacity_bytes
             )));
         }
-        Ok(())
+        self.validate_namespaces(segment_len_bytes)
     }
 }

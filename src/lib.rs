@@ -72,7 +72,7 @@
 //! | 0 ground | `types` `error` `clock` `stats` `entry` `codec` `config` `sync` | words and values; no I/O |
 //! | 1 bytes | `format` | pure functions over bytes, and their specification |
 //! | 1 disk | [`backend`] | moves owned buffers; knows no format |
-//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` | where data rests, and who waits for it |
+//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` | where data rests, and who waits for it |
 //! | 3 paths | `log` `read` | the only way in, the only way out |
 //! | 4 upkeep | `recover` `evict` | from directory to index; room ahead of need |
 //! | 5 engine | `engine` | the only crossroads: each of set, get, delete fits one screen |
@@ -113,6 +113,7 @@ mod log;
 mod marks;
 #[doc(hidden)]
 pub mod memory;
+mod namespaces;
 mod object;
 mod read;
 mod recover;
@@ -126,16 +127,17 @@ mod types;
 
 pub use api::inspect;
 pub use api::{
-    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache,
+    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache, Namespace,
     RefuseReason, SetOptions, SetOutcome, Source, Typed,
 };
 pub use codec::{Bincode, Codec};
-pub use config::Config;
+pub use config::{Config, NamespaceConfig};
 pub use error::{BoxError, Error, Result, SharedError};
 pub use evict::{EvictReason, Evicted, Evictions};
-pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
+pub use stats::{Counts, NamespaceStats, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
-    AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis,
+    AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES,
+    MAX_NAMESPACE_NAME_BYTES, Millis,
     RecordKind, SegmentId, Sequence,
 };
 

@@ -14,10 +14,11 @@ use crate::error::{Error, Result};
 use crate::format::digest::digest;
 use crate::format::footer::{self, Row};
 use crate::format::manifest::Manifest;
-use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
+use crate::format::segment_header::{FREE_STREAM, SegmentHeader, StreamTag};
 use crate::index::Index;
 use crate::index::load::Batch;
 use crate::marks::Marks;
+use crate::namespaces::Namespaces;
 use crate::object::Objects;
 use crate::segment::{Extent, Name, Segment, SegmentSet, Stream, Summary};
 use crate::stats::{Progress, RecoveryReport};
@@ -58,6 +59,8 @@ pub struct Recovery {
     pub marks: Arc<Marks>,
     /// Where segments go.
     pub segments: Arc<SegmentSet>,
+    /// Whose they are.
+    pub namespaces: Arc<Namespaces>,
     /// What has expired by now is dropped.
     pub now: Millis,
     /// How long to wait for a dead process's writes.
@@ -88,7 +91,7 @@ pub struct Outcome {
 /// A file that holds records.
 struct Used {
     id: SegmentId,
-    stream: u8,
+    tag: StreamTag,
     summary: Summary,
     newest: Millis,
     batch: Batch,
@@ -131,7 +134,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
             }
             State::Lost { is_whole } => free.push((one.slot, is_whole, Some(one.file))),
             State::Used(found) => {
-                extents.extend(Extent::of(found.stream, found.id, &found.summary));
+                extents.extend(Extent::of(found.tag, found.id, &found.summary));
                 r.segments.saw_id(found.id);
                 outcome.newest = outcome.newest.max(found.newest);
                 outcome.last_sequence = outcome.last_sequence.max(Sequence(found.summary.max_sequence));
@@ -198,6 +201,7 @@ async fn mark_free(r: &Recovery, file: &dyn DiskFile) -> io::Result<()> {
         created: r.now,
         stream: FREE_STREAM,
         directory_id: r.manifest.directory_id,
+        group: 0,
     };
     write_all(file, 0, &header.encode_block()).await?;
     file.sync_data().await
@@ -253,7 +257,8 @@ async fn install(r: &Recovery, slot: u16, mut file: Arc<dyn DiskFile>, one: Used
         seal(&*file, &one, unsealed, r.manifest.segment_len_bytes).await.map_err(Error::io("seal", &path))?;
         file = r.backend.open(&path, OpenMode::Read).await.map_err(Error::io("open", &path))?;
     }
-    let name = Name { id: one.id, slot, stream: Stream::of_number(one.stream), path };
+    let stream = Stream::of_number(one.tag.stream).of(r.namespaces.group_tagged(one.tag.group));
+    let name = Name { id: one.id, slot, stream, path };
     let segment = Segment::sealed(name, file, one.summary);
     segment.set_horizon(r.segments.newest_id());
     r.segments.install(Arc::new(segment));

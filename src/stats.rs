@@ -194,6 +194,38 @@ counters! {
     failures_timed_out,
 }
 
+/// Statistics of a namespace that is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NamespaceStats {
+    /// Its name.
+    pub name: String,
+    /// Gets that were answered with a value, since the cache was opened. One of a value in chunks counts once its head is found.
+    pub hits: u64,
+    /// Gets that were not.
+    pub misses: u64,
+    /// Writes accepted.
+    pub sets: u64,
+    /// Bytes that its segments take, everything counted; `None` if it has none of its own, as without share and quota.
+    pub used_bytes: Option<u64>,
+    /// Of these, bytes of records that are served.
+    pub live_bytes: Option<u64>,
+    /// Disk space that is kept for it, in bytes.
+    pub share_bytes: u64,
+    /// Disk space that it may take, in bytes.
+    pub quota_bytes: Option<u64>,
+}
+
+impl NamespaceStats {
+    /// Hits of all gets, 0 to 1; 0 if there was none.
+    pub fn hit_ratio(&self) -> f64 {
+        ratio(self.hits, self.misses)
+    }
+}
+
+fn ratio(hits: u64, misses: u64) -> f64 {
+    if hits + misses > 0 { hits as f64 / (hits + misses) as f64 } else { 0.0 }
+}
+
 /// Statistics of a cache: the counts since it was opened, and what it holds now.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Stats {
@@ -234,6 +266,8 @@ pub struct Stats {
     pub held_bytes: u64,
     /// Purge marks: what they cover may still take room.
     pub purge_marks: u64,
+    /// Of each namespace that is configured, in the order of the settings.
+    pub namespaces: Vec<NamespaceStats>,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
     /// Buffers for writing that were made.
@@ -265,8 +299,7 @@ impl Stats {
 
     /// Hits of all gets, 0 to 1; 0 if there was none.
     pub fn hit_ratio(&self) -> f64 {
-        let (hits, misses) = (self.hits() as f64, self.misses() as f64);
-        if hits + misses > 0.0 { hits / (hits + misses) } else { 0.0 }
+        ratio(self.hits(), self.misses())
     }
 }
 

@@ -11,6 +11,9 @@ pub const BLOCK_BYTES: u64 = 4096;
 /// Longest key, in bytes. The shortest is one byte.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;
 
+/// The longest name of a namespace, in bytes.
+pub const MAX_NAMESPACE_NAME_BYTES: usize = 64;
+
 /// Longest user metadata of an entry, in bytes.
 pub const MAX_METADATA_BYTES: usize = u16::MAX as usize;
 
@@ -75,6 +78,15 @@ impl Millis {
     pub fn after_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms)).min(Self::MAX)
     }
+}
+
+/// Whose append streams and segments: those of one namespace, or everybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Group(pub u8);
+
+impl Group {
+    /// Of all who have none of their own.
+    pub const COMMON: Group = Group(0);
 }
 
 /// What a record says.

@@ -107,6 +107,7 @@ fn segment_header() {
         created: Millis(BEGIN),
         stream: 2,
         directory_id: DIRECTORY,
+        group: 0,
     };
     assert_eq!(header.encode(), SEGMENT_HEADER);
     assert_eq!(SegmentHeader::decode(SEGMENT_HEADER), Ok(header));

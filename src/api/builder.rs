@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::DiskCache;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, NamespaceConfig};
 use crate::engine::{Parts, Starting};
 use crate::error::Result;
 use crate::types::BackendKind;
@@ -61,6 +61,12 @@ impl Builder {
     /// Time to live of entries set without one. See [`Config::default_ttl_ms`].
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.config.default_ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Adds the settings of a namespace. See [`Config::namespaces`].
+    pub fn namespace(mut self, namespace: NamespaceConfig) -> Self {
+        self.config.namespaces.push(namespace);
         self
     }
 
@@ -121,6 +127,6 @@ impl Builder {
     /// Outside of a tokio runtime with time enabled.
     pub async fn open(self) -> Result<DiskCache> {
         let parts = Parts { clock: self.clock, backend: self.backend, seed: self.seed };
-        Ok(DiskCache { engine: Starting::open(&self.dir, self.config, parts).await? })
+        Ok(DiskCache::new(Starting::open(&self.dir, self.config, parts).await?))
     }
 }

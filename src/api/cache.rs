@@ -1,5 +1,6 @@
 //! The trait, and the cache on disk.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use bytes::Bytes;
 
 use super::{Builder, Hit, SetOptions, SetOutcome};
 use crate::engine::Starting;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evict::Evictions;
+use crate::format::namespace;
 use crate::stats::{RecoveryProgress, RecoveryReport, Stats};
 use crate::types::{AdmissionPolicy, BackendKind, Durability};
 
@@ -52,12 +54,33 @@ pub trait Cache: Send + Sync {
 #[derive(Clone)]
 pub struct DiskCache {
     pub(crate) engine: Arc<Starting>,
+    /// What all keys begin with, on disk, in the handle that a [`Namespace`](super::Namespace) works through.
+    pub(super) prefix: Option<Arc<[u8]>>,
 }
 
 impl DiskCache {
     /// Settings for a cache in `dir`, which is made if it does not exist.
     pub fn builder(dir: impl AsRef<std::path::Path>) -> Builder {
         Builder::new(dir.as_ref())
+    }
+
+    pub(super) fn new(engine: Arc<Starting>) -> Self {
+        Self { engine, prefix: None }
+    }
+
+    /// A key as it stands on disk.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a plain key that looks like one in a namespace.
+    pub(super) fn key<'a>(&self, key: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+        match &self.prefix {
+            Some(prefix) => Ok(Cow::Owned([prefix, key].concat())),
+            None if namespace::is_reserved(key) => Err(Error::InvalidInput(format!(
+                "the key begins with {}, as keys in namespaces do; see `DiskCache::namespace`",
+                namespace::MAGIC.escape_ascii()
+            ))),
+            None => Ok(Cow::Borrowed(key)),
+        }
     }
 
     /// The newest accepted value of exactly this key, or `None` (P1).
@@ -73,8 +96,8 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
         match self.engine.now() {
-            Some(engine) => engine?.get(key.as_ref()).await,
-            None => self.engine.miss(key.as_ref(), true),
+            Some(engine) => engine?.get(&self.key(key.as_ref())?).await,
+            None => self.engine.miss(&self.key(key.as_ref())?, true),
         }
     }
 
@@ -90,8 +113,8 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         match self.engine.now() {
-            Some(engine) => engine?.has(key.as_ref()).await,
-            None => Ok(self.engine.miss(key.as_ref(), false)?.is_some()),
+            Some(engine) => engine?.has(&self.key(key.as_ref())?).await,
+            None => Ok(self.engine.miss(&self.key(key.as_ref())?, false)?.is_some()),
         }
     }
 
@@ -123,7 +146,7 @@ impl DiskCache {
         value: impl Into<Bytes>,
         options: SetOptions,
     ) -> Result<SetOutcome> {
-        self.engine.wait().await?.set(key.as_ref(), value.into(), options, true).await
+        self.engine.wait().await?.set(&self.key(key.as_ref())?, value.into(), options, true).await
     }
 
     /// Replaces the metadata of the entry that is there; its value and its times stay. `None`: there is none. Of a value in
@@ -142,7 +165,7 @@ impl DiskCache {
         metadata: impl Into<Bytes>,
         durability: Durability,
     ) -> Result<Option<SetOutcome>> {
-        self.engine.wait().await?.set_metadata(key.as_ref(), metadata.into(), durability).await
+        self.engine.wait().await?.set_metadata(&self.key(key.as_ref())?, metadata.into(), durability).await
     }
 
     /// As [`DiskCache::set`], but `Refused { Busy }` instead of waiting. An older value of the key is then gone too
@@ -157,11 +180,11 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn try_set(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<SetOutcome> {
         if self.engine.now().is_none()
-            && let Some(refused) = self.engine.refuse(key.as_ref())?
+            && let Some(refused) = self.engine.refuse(&self.key(key.as_ref())?)?
         {
             return Ok(refused);
         }
-        self.engine.wait().await?.set(key.as_ref(), value.into(), SetOptions::new(), false).await
+        self.engine.wait().await?.set(&self.key(key.as_ref())?, value.into(), SetOptions::new(), false).await
     }
 
     /// Removes the key, durably once this returns; whether there was an entry.
@@ -174,7 +197,7 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.engine.wait().await?.delete(key.as_ref()).await
+        self.engine.wait().await?.delete(&self.key(key.as_ref())?).await
     }
 
     /// Removes every entry, durably once this returns.
@@ -201,13 +224,24 @@ impl DiskCache {
     /// Cancel safe: either nothing is removed, or everything, and that is made durable in the background.
     ///
     /// # Errors
-    /// `InvalidInput` for an empty or overlong prefix, `Closed`; `WriteFailed` if the disk failed: they are gone now, but may
+    /// `InvalidInput` for an empty or overlong prefix, or one with which keys in namespaces begin; `Closed`; `WriteFailed` if the disk failed: they are gone now, but may
     /// return at restart unless the disk recovers before, since it is tried again in the background.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn purge_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
-        self.engine.wait().await?.purge_prefix(prefix.as_ref()).await
+        let prefix = prefix.as_ref();
+        let is_empty = prefix.is_empty();
+        let prefix = match &self.prefix {
+            Some(own) if !is_empty => Cow::Owned([own, prefix].concat()),
+            None if !is_empty && namespace::may_begin(prefix) => {
+                return Err(Error::InvalidInput(
+                    "keys in namespaces begin with this prefix; see `Namespace::purge_prefix`".into(),
+                ));
+            }
+            _ => Cow::Borrowed(prefix),
+        };
+        self.engine.wait().await?.purge_prefix(&prefix).await
     }
 
     /// Removes every entry that was set more than `age` ago, as [`DiskCache::purge_prefix`] does.

@@ -54,7 +54,8 @@ impl DiskCache {
         E: Into<BoxError>,
     {
         let engine = self.engine.wait().await?;
-        let wanted = engine.wanted(key.as_ref(), options, Duration::ZERO)?;
+        let key = self.key(key.as_ref())?;
+        let wanted = engine.wanted(&key, options, Duration::ZERO)?;
         engine.get_or_fetch(&wanted, |hit| Ok(hit.clone()), fetch).await
     }
 
@@ -95,7 +96,8 @@ impl DiskCache {
         E: Into<BoxError>,
     {
         let engine = self.engine.wait().await?;
-        let wanted = engine.wanted(key.as_ref(), options, stale_for)?;
+        let key = self.key(key.as_ref())?;
+        let wanted = engine.wanted(&key, options, stale_for)?;
         match engine.get_stale(&wanted).await? {
             Some((hit, is_stale)) => {
                 if is_stale {

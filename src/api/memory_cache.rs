@@ -254,6 +254,7 @@ impl Inner {
             new_log_bytes: None,
             held_bytes: 0,
             purge_marks: 0,
+            namespaces: Vec::new(),
             dirty_bytes: 0,
             buffers_made: 0,
             buffers_reused: 0,

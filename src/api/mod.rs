@@ -5,6 +5,7 @@ mod cache;
 mod fetch;
 pub mod inspect;
 mod memory_cache;
+mod namespace;
 mod reader;
 mod typed;
 mod writer;
@@ -13,6 +14,7 @@ pub use crate::entry::{FetchOptions, Fetched, Hit, RefuseReason, SetOptions, Set
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
 pub use memory_cache::MemoryCache;
+pub use namespace::Namespace;
 pub use reader::EntryReader;
 pub use typed::Typed;
 pub use writer::EntryWriter;

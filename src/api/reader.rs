@@ -48,8 +48,8 @@ impl DiskCache {
 
     async fn open_reader(&self, key: &[u8], attach: bool) -> Result<Option<EntryReader>> {
         match self.engine.now() {
-            Some(engine) => Ok(engine?.open_reader(key, attach).await?.map(EntryReader::new)),
-            None => self.engine.miss(key, true).map(|_| None),
+            Some(engine) => Ok(engine?.open_reader(&self.key(key)?, attach).await?.map(EntryReader::new)),
+            None => self.engine.miss(&self.key(key)?, true).map(|_| None),
         }
     }
 
@@ -78,8 +78,8 @@ impl DiskCache {
             Bound::Unbounded => u64::MAX,
         };
         match self.engine.now() {
-            Some(engine) => engine?.get_range(key.as_ref(), start..end).await,
-            None => self.engine.miss(key.as_ref(), true),
+            Some(engine) => engine?.get_range(&self.key(key.as_ref())?, start..end).await,
+            None => self.engine.miss(&self.key(key.as_ref())?, true),
         }
     }
 }

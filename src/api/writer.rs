@@ -28,7 +28,7 @@ impl DiskCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn writer(&self, key: impl AsRef<[u8]>, options: SetOptions) -> Result<EntryWriter> {
-        let writing = self.engine.wait().await?.begin(key.as_ref(), &options, true)?;
+        let writing = self.engine.wait().await?.begin(&self.key(key.as_ref())?, &options, true)?;
         Ok(EntryWriter { writing: Arc::new(writing), draining: Mutex::default(), is_finished: false })
     }
 }

@@ -161,7 +161,7 @@ impl Engine {
                     Hold::Known => None,
                     Hold::Outdated => Some(SetOutcome::Refused { reason: RefuseReason::Evicted }),
                     Hold::Held(dropped) => {
-                        self.counters.sets.add_one();
+                        self.count_set(put.key);
                         self.counters.entries_held.add_one();
                         for one in dropped {
                             self.counters.entries_unused.add_one();
@@ -183,7 +183,7 @@ impl Engine {
     fn tell_unused(&self, item: &Item) {
         if self.listeners.is_heard() {
             let age = Duration::from_millis(self.clock.now().0.saturating_sub(item.created.0));
-            self.listeners.tell(&Evicted { key: item.key.clone(), reason: EvictReason::Unused, age, hits: 0 });
+            self.listeners.tell(&Evicted::new(item.key.clone(), EvictReason::Unused, age, 0));
         }
     }
 
@@ -214,7 +214,7 @@ impl Engine {
         let (kind, value_crc) = (RecordKind::Put, record::value_crc(metadata, value));
         let (created, expires, object, flight) = (item.created, item.expires, None, None);
         let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
-        let stream = self.stream_of(expires.map(|at| at.0.saturating_sub(created.0)));
+        let stream = self.stream_of(key, expires.map(|at| at.0.saturating_sub(created.0)));
         let appended = self.log.append(stream, &entry, Order::Held(item.sequence), wait).await;
         if let Ok(Ok(Appended::Done(..))) = appended {
             self.counters.bytes_admitted.add(item.payload_bytes());

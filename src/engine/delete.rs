@@ -20,7 +20,8 @@ impl Engine {
             return Ok(was_held);
         }
         let entry = Entry::delete(digest, key, self.clock.now());
-        match self.log.append(Stream::New, &entry, Order::Newest, true).await? {
+        let stream = Stream::New.of(self.namespaces.group_of_key(key));
+        match self.log.append(stream, &entry, Order::Newest, true).await? {
             Ok(Appended::Done(ticket, before)) => {
                 if before.is_some() {
                     self.counters.deletes.add_one();

@@ -146,7 +146,7 @@ impl Engine {
         wanted: &Wanted<'_>,
         fetched: Result<Fetched, SharedError>,
     ) -> Result<Hit> {
-        let timed = fetched.and_then(|fetched| match self.times(&fetched.options, wanted.stale_ms) {
+        let timed = fetched.and_then(|fetched| match self.times(wanted.key, &fetched.options, wanted.stale_ms) {
             Ok(times) => Ok((fetched, times)),
             Err(error) => Err(Arc::new(error) as SharedError),
         });

@@ -14,7 +14,7 @@ use crate::read::{self, Failure, Fetched};
 use crate::segment::Stream;
 use crate::stats::Counter;
 use crate::sync::join;
-use crate::types::{Digest, EvictionPolicy, Millis, RecordKind, SegmentId};
+use crate::types::{Digest, EvictionPolicy, Group, Millis, RecordKind, SegmentId};
 
 /// How often an entry is looked up again when it moved while it was read.
 const ATTEMPTS: usize = 8;
@@ -35,7 +35,11 @@ impl Engine {
     /// As [`Engine::get`]; unless it counts, a value that is found leaves no trace in the statistics.
     pub(super) async fn hit(self: &Arc<Self>, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Hit>> {
         turn::give_way().await;
-        let hit = match self.find(digest, key, counts).await? {
+        let answer = self.find(digest, key, counts).await?;
+        if counts {
+            self.namespaces.count_get(key, answer.is_some());
+        }
+        let hit = match answer {
             Some(Answer::Hit(hit)) => Some(hit),
             Some(Answer::Object(opened)) => self.assemble(opened, 0..u64::MAX).await?,
             None => None,
@@ -50,7 +54,9 @@ impl Engine {
         turn::give_way().await;
         // Where the chunks are is known before the head is read: the first one is read beside it.
         let (found, first) = join!(self.find(digest, key, true), self.chunk_at(digest, &range));
-        let hit = match found? {
+        let found = found?;
+        self.namespaces.count_get(key, found.is_some());
+        let hit = match found {
             Some(Answer::Hit(hit)) => Some(within(hit, &range)),
             Some(Answer::Object(opened)) => self.assemble(opened.beginning_with(first), range).await?,
             None => None,
@@ -72,7 +78,9 @@ impl Engine {
         if let Some((object, about)) = self.objects.writing(key).filter(|_| attach) {
             return Ok(Some(Opened::attached(self, object, about)));
         }
-        Ok(self.find(digest, key, true).await?.map(|answer| match answer {
+        let found = self.find(digest, key, true).await?;
+        self.namespaces.count_get(key, found.is_some());
+        Ok(found.map(|answer| match answer {
             Answer::Hit(hit) => Opened::of_hit(hit),
             Answer::Object(opened) => opened,
         }))
@@ -200,7 +208,7 @@ impl Engine {
         }
         let key = digest.0.to_le_bytes();
         let marker = Entry::marker(digest, &key, self.clock.now());
-        match self.log.append(Stream::New, &marker, Order::Bury(location, segment), false).await? {
+        match self.log.append(Stream::New.of(Group::COMMON), &marker, Order::Bury(location, segment), false).await? {
             Ok(_) => self.counters.markers_written.add_one(),
             Err(_) if self.segments.holds(location.slot, segment) => {
                 self.log.forget_owing(digest, Some(location));

@@ -11,16 +11,18 @@ use crate::error::{Error, Result};
 use crate::evict::{Evictions, Listeners, Split};
 use crate::flight::Flights;
 use crate::format::digest::digest;
+use crate::format::namespace;
 use crate::index::Index;
 use crate::log::Log;
 use crate::memory::HotTier;
+use crate::namespaces::Namespaces;
 use crate::object::Objects;
 use crate::segment::SegmentSet;
-use crate::stats::{Counters, RecoveryReport, Stats};
+use crate::stats::{Counters, NamespaceStats, RecoveryReport, Stats};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::task::JoinHandle;
 use crate::sync::{AsyncMutex, Mutex};
-use crate::types::{Digest, Durability};
+use crate::types::{Digest, Durability, MAX_KEY_BYTES};
 
 mod admit;
 mod clear;
@@ -61,7 +63,9 @@ pub struct Engine {
     flights: Arc<Flights>,
     segments: Arc<SegmentSet>,
     log: Arc<Log>,
-    split: Arc<Split>,
+    namespaces: Arc<Namespaces>,
+    /// By group.
+    splits: Arc<[Split]>,
     listeners: Arc<Listeners>,
     gate: Gate,
     memory: Option<HotTier>,
@@ -138,15 +142,21 @@ impl Engine {
             index_bytes: self.index.allocated_bytes(),
             objects_bytes: self.objects.memory_bytes(),
             memory_bytes: self.memory.as_ref().map_or(0, HotTier::used_bytes),
-            ghost_bytes: self.split.ghost_bytes(),
-            new_log_bytes: self.split.new_log_bytes(),
+            ghost_bytes: self.splits.iter().map(Split::ghost_bytes).sum(),
+            new_log_bytes: self.splits.first().and_then(Split::new_log_bytes),
             held_bytes: self.log.held.used_bytes(),
             purge_marks: self.log.marks.len(),
+            namespaces: self.namespaces.all().map(|one| one.stats(|group| self.segments.group_bytes(group))).collect(),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,
             buffers_reused,
             buffers_idle_bytes: self.log.pool.idle_bytes() as u64,
         }
+    }
+
+    /// The statistics of a namespace, if it is configured.
+    pub fn namespace_stats(&self, name: &str) -> Option<NamespaceStats> {
+        self.namespaces.get(name).map(|one| one.stats(|group| self.segments.group_bytes(group)))
     }
 
     /// See [`RecoveryReport`].
@@ -163,6 +173,12 @@ impl Engine {
         check_key(&self.config, &self.seed, key)
     }
 
+    /// A write of a key was accepted.
+    fn count_set(&self, key: &[u8]) {
+        self.counters.sets.add_one();
+        self.namespaces.count_set(key);
+    }
+
     /// What a refused write was to replace is gone (P2).
     fn forget_refused(&self, digest: Digest) {
         self.log.forget_owing(digest, None);
@@ -170,12 +186,12 @@ impl Engine {
 }
 
 fn check_key(config: &Config, seed: &[u8; 16], key: &[u8]) -> Result<Digest> {
-    let most = config.max_key_bytes;
-    if key.is_empty() {
+    let len = namespace::split(key).map_or(key.len(), |split| split.key.len());
+    let most = config.max_key_bytes.min(MAX_KEY_BYTES - (key.len() - len).min(MAX_KEY_BYTES));
+    if len == 0 {
         return Err(Error::InvalidInput(format!("the key is empty; a key has 1 to {most} bytes")));
     }
-    if key.len() > most {
-        let len = key.len();
+    if len > most {
         return Err(Error::InvalidInput(format!("the key has {len} bytes; at most {most} (hash longer ones)")));
     }
     Ok(digest(seed, key))

@@ -20,9 +20,10 @@ use crate::index::Index;
 use crate::log::{Log, LogParts};
 use crate::marks::Marks;
 use crate::memory::{Held, HotTier};
+use crate::namespaces::{Allotment, Namespaces};
 use crate::object::Objects;
 use crate::recover::{self, Recovery};
-use crate::segment::{SegmentSet, Stream};
+use crate::segment::SegmentSet;
 use crate::stats::{Counters, Progress, RecoveryReport};
 use crate::sync::atomic::AtomicBool;
 use crate::sync::{AsyncMutex, Mutex, task};
@@ -41,6 +42,7 @@ pub struct Prepared {
     pub(super) counters: Arc<Counters>,
     pub(super) directory: Directory,
     pub(super) progress: Arc<Progress>,
+    pub(super) namespaces: Arc<Namespaces>,
     clock: Arc<SteadyClock>,
     index: Arc<Index>,
     segments: Arc<SegmentSet>,
@@ -74,13 +76,16 @@ impl Prepared {
         let segment_len_bytes = check_segment_len(&config, &dir, &directory.manifest)?;
         let existing = directory.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
         let limit = config.max_segments(segment_len_bytes);
+        let namespaces = Arc::new(Namespaces::new(&config, &directory.manifest.seed, segment_len_bytes));
+        let quotas = namespaces.allotments().iter().map(|one| one.quota).collect();
         Ok(Self {
             began,
             descriptors: reserve_descriptors(&config, kind, segment_len_bytes, existing as u64)?,
             // Which digests share a slot must not change, or what one covers could come back.
             index: Arc::new(Index::new(directory.manifest.index_shards as usize)),
-            segments: Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, existing)),
+            segments: Arc::new(SegmentSet::new(dir.clone(), segment_len_bytes, limit, quotas, existing)),
             progress: Arc::default(),
+            namespaces,
             dir,
             config,
             backend,
@@ -93,7 +98,7 @@ impl Prepared {
 
     /// Rebuilds the index and starts the background work.
     pub async fn recover(self) -> Result<Arc<Engine>> {
-        let Self { config, backend, counters, directory, clock, index, segments, .. } = self;
+        let Self { config, backend, counters, directory, clock, index, segments, namespaces, .. } = self;
         let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
         directory.blocked.iter().for_each(|&slot| segments.block(slot));
         for name in &directory.foreign {
@@ -109,6 +114,7 @@ impl Prepared {
             objects: objects.clone(),
             marks: marks.clone(),
             segments: segments.clone(),
+            namespaces: namespaces.clone(),
             now: clock.now(),
             lock_wait: Duration::from_millis(config.lock_wait_ms),
             progress: self.progress,
@@ -129,14 +135,17 @@ impl Prepared {
             flights: flights.clone(),
             held: Arc::new(Held::new(held_bytes(&config, config.admission), config.capacity_bytes)),
             segments: segments.clone(),
+            namespaces: namespaces.clone(),
             clock: clock.clone(),
             counters: counters.clone(),
             manifest: recovered.manifest,
             last_sequence: recovered.last_sequence,
         }));
-        let split = Arc::new(Split::new(config.eviction, segments.limit(), segments.segment_len_bytes()));
+        let split = |a: &Allotment| Split::new(config.eviction, a.usual(), segments.segment_len_bytes());
+        let splits = namespaces.allotments().iter().map(split).collect();
         let engine = Engine {
-            split,
+            namespaces,
+            splits,
             listeners: Arc::new(Listeners::default()),
             gate: Gate::new(config.admission, clock.now(), 0),
             memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
@@ -165,8 +174,8 @@ impl Engine {
     async fn start(&self, directory: &Directory) -> Result<()> {
         *self.lock.lock() = Some(directory.lock.clone());
         let mut tasks: Vec<_> =
-            Stream::ALL.iter().map(|&stream| task::spawn(self.log.clone().run_writer(stream))).collect();
-        let evictor = Arc::new(Evictor::new(self.log.clone(), self.split.clone(), self.listeners.clone(), self.seed));
+            self.log.stream_ids().map(|stream| task::spawn(self.log.clone().run_writer(stream))).collect();
+        let evictor = Arc::new(Evictor::new(self.log.clone(), self.splits.clone(), self.listeners.clone(), self.seed));
         let shrunk = evictor.shrink().await;
         tasks.push(task::spawn(evictor.run()));
         *self.tasks.lock().await = tasks;

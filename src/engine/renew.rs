@@ -53,10 +53,11 @@ impl Engine {
                 }
                 return Ok(None);
             }
-            let stream = self.stream_of(expires.map(|at| at.0.saturating_sub(created.0)));
+            let stream = self.stream_of(key, expires.map(|at| at.0.saturating_sub(created.0)));
             // It has proved its worth where it is.
-            let is_main = self.segments.get(location.slot).is_some_and(|segment| segment.stream.is_main());
-            let stream = if is_main && self.split.has_main() { Stream::Main } else { stream };
+            let is_main = self.segments.get(location.slot).is_some_and(|segment| segment.stream.stream.is_main());
+            let is_main = is_main && self.split(stream.group).has_main();
+            let stream = if is_main { Stream::Main.of(stream.group) } else { stream };
             let (value, metadata) = (record.value(), &metadata[..]);
             let value_crc = record::value_crc(metadata, value);
             let (object, flight) = (None, None);

@@ -7,18 +7,19 @@ use bytes::Bytes;
 use super::Engine;
 use crate::entry::{RefuseReason, SetOptions, SetOutcome};
 use crate::error::{Error, Result};
+use crate::evict::Split;
 use crate::flight::Flight;
 use crate::format::record;
 use crate::log::{Appended, Entry, Order};
-use crate::segment::Stream;
-use crate::types::{Digest, MAX_METADATA_BYTES, Millis, RecordKind};
+use crate::segment::{Stream, StreamId};
+use crate::types::{Digest, Group, MAX_METADATA_BYTES, Millis, RecordKind};
 
 /// From when to when an entry lives, and where it goes.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) created: Millis,
     pub(super) expires: Option<Millis>,
-    pub(super) stream: Stream,
+    pub(super) stream: StreamId,
 }
 
 /// A value on its way in, all of it at hand.
@@ -44,7 +45,7 @@ impl Engine {
         wait: bool,
     ) -> Result<SetOutcome> {
         let digest = self.check_key(key)?;
-        let times = self.times(&options, 0)?;
+        let times = self.times(key, &options, 0)?;
         self.put(Put { digest, key, value, options: &options, times, wait, flight: None }).await
     }
 
@@ -73,7 +74,7 @@ impl Engine {
             }
             Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
-        self.counters.sets.add_one();
+        self.count_set(key);
         self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
         self.log.wait(&ticket, options.durability).await?;
         Ok(SetOutcome::Stored { durability: options.durability })
@@ -86,26 +87,33 @@ impl Engine {
 
     /// When an entry that is set now expires, and which stream it goes to. An entry that expires does so later by
     /// `longer_ms`.
-    pub(super) fn times(&self, options: &SetOptions, longer_ms: u64) -> Result<Times> {
+    pub(super) fn times(&self, key: &[u8], options: &SetOptions, longer_ms: u64) -> Result<Times> {
         check_metadata(&options.metadata)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        let ttl_ms = ttl_ms.or(self.config.default_ttl_ms).map(|ttl| ttl.saturating_add(longer_ms));
-        Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream: self.stream_of(ttl_ms) })
+        let default_ms = || self.namespaces.default_ttl_ms(key).or(self.config.default_ttl_ms);
+        let ttl_ms = ttl_ms.or_else(default_ms).map(|ttl| ttl.saturating_add(longer_ms));
+        Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream: self.stream_of(key, ttl_ms) })
     }
 
-    /// The stream of what lives so long.
-    pub(super) fn stream_of(&self, ttl_ms: Option<u64>) -> Stream {
-        match ttl_ms {
+    /// The stream of an entry of this key that lives so long.
+    pub(super) fn stream_of(&self, key: &[u8], ttl_ms: Option<u64>) -> StreamId {
+        let stream = match ttl_ms {
             Some(ttl) if ttl <= self.config.short_ttl_ms => Stream::ShortLived,
             _ => Stream::New,
-        }
+        };
+        stream.of(self.namespaces.group_of_key(key))
+    }
+
+    /// What tells what eviction dropped of a group, and how its room is split.
+    pub(super) fn split(&self, group: Group) -> &Split {
+        &self.splits[usize::from(group.0)]
     }
 
     /// The stream of an entry of this length that comes now: if eviction dropped it a while ago, the main log's.
-    pub(super) fn placed(&self, stream: Stream, digest: Digest, len_bytes: u64) -> Stream {
-        let is_recalled = stream == Stream::New && self.split.recalls(digest, len_bytes);
-        if is_recalled { Stream::Main } else { stream }
+    pub(super) fn placed(&self, to: StreamId, digest: Digest, len_bytes: u64) -> StreamId {
+        let is_recalled = to.stream == Stream::New && self.split(to.group).recalls(digest, len_bytes);
+        if is_recalled { Stream::Main.of(to.group) } else { to }
     }
 
     /// A refused update leaves no older value behind (P2, trap 4). What was fetched, and is outdated, is no update.

@@ -11,7 +11,8 @@ use super::{Engine, Parts};
 use crate::config::Config;
 use crate::entry::{Hit, RefuseReason, SetOutcome};
 use crate::error::{Error, Result};
-use crate::stats::{Counters, Progress, RecoveryProgress, RecoveryReport, Stats};
+use crate::namespaces::Namespaces;
+use crate::stats::{Counters, NamespaceStats, Progress, RecoveryProgress, RecoveryReport, Stats};
 use crate::sync::task::{self, AbortHandle};
 use crate::sync::{Mutex, Notify};
 use crate::types::{BackendKind, Digest};
@@ -29,6 +30,7 @@ pub struct Starting {
     backend: BackendKind,
     counters: Arc<Counters>,
     progress: Arc<Progress>,
+    namespaces: Arc<Namespaces>,
     /// What was refused so far.
     refused: Mutex<Vec<Digest>>,
     recovering: Mutex<Option<AbortHandle>>,
@@ -46,6 +48,7 @@ impl Starting {
             backend: prepared.backend.kind(),
             counters: prepared.counters.clone(),
             progress: prepared.progress.clone(),
+            namespaces: prepared.namespaces.clone(),
             refused: Mutex::default(),
             recovering: Mutex::default(),
         });
@@ -99,6 +102,7 @@ impl Starting {
         super::check_key(&self.config, &self.seed, key)?;
         if counts {
             self.counters.misses_indexing.add_one();
+            self.namespaces.count_get(key, false);
         }
         Ok(None)
     }
@@ -129,8 +133,17 @@ impl Starting {
                 backend: Some(self.backend),
                 capacity_bytes: self.config.capacity_bytes,
                 open_files: self.counters.open_files.get(),
+                namespaces: self.namespaces.all().map(|one| one.stats(|_| (0, 0))).collect(),
                 ..Stats::default()
             },
+        }
+    }
+
+    /// The statistics of a namespace, if it is configured.
+    pub fn namespace_stats(&self, name: &str) -> Option<NamespaceStats> {
+        match self.now() {
+            Some(Ok(engine)) => engine.namespace_stats(name),
+            _ => self.namespaces.get(name).map(|one| one.stats(|_| (0, 0))),
         }
     }
 

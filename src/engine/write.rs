@@ -14,7 +14,7 @@ use crate::format::object::{CHUNK_KEY_BYTES, ChunkKey, ObjectHead};
 use crate::format::record::{self, HEADER_BYTES};
 use crate::log::{Appended, Entry, Order, Ticket};
 use crate::object::{About, End, Object};
-use crate::segment::Stream;
+use crate::segment::StreamId;
 use crate::sync::Mutex;
 use crate::types::{Digest, Durability, RecordKind};
 
@@ -31,7 +31,7 @@ pub struct Writing {
     /// Key, metadata and times.
     about: About,
     digest: Digest,
-    stream: Stream,
+    stream: StreamId,
     durability: Durability,
     /// Whether it waits for room.
     wait: bool,
@@ -44,7 +44,7 @@ impl Engine {
     /// Begins a value.
     pub fn begin(self: &Arc<Self>, key: &[u8], options: &SetOptions, wait: bool) -> Result<Writing> {
         let digest = self.check_key(key)?;
-        let times = self.times(options, 0)?;
+        let times = self.times(key, options, 0)?;
         // Its length is not known yet: it has a chunk, at least.
         let stream = self.placed(times.stream, digest, self.config.chunk_len_bytes);
         let times = Times { stream, ..times };
@@ -160,7 +160,7 @@ impl Writing {
         };
         self.object.progress.notify_waiters();
         self.engine.objects.close(&self.object, &self.about.key);
-        self.engine.counters.sets.add_one();
+        self.engine.count_set(&self.about.key);
         let around = self.about.key.len() + self.about.metadata.len();
         self.engine.counters.bytes_admitted.add(around as u64 + self.object.written_bytes());
         self.engine.log.wait(&ticket, self.durability).await?;

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::footer::{ROW_BYTES, Row};
 use crate::format::purge::Selector;
 use crate::index::Location;
-use crate::log::{Appended, Entry, Order};
+use crate::log::{Appended, Entry, MARKERS, Order};
 use crate::object::{End, Object};
 use crate::read::{self, Fetched};
 use crate::segment::{Segment, Stream};
@@ -25,7 +25,7 @@ pub(super) const MARKER_BYTES: u64 = 64;
 const IN_USE: u8 = u8::MAX;
 
 /// What stays or goes together: a record, or all that a segment holds of an object.
-struct Group {
+struct Kept {
     rows: Vec<usize>,
     object: Option<Arc<Object>>,
     len_bytes: u64,
@@ -37,16 +37,16 @@ impl Evictor {
     /// for what was written, or for what replaced these records.
     pub(super) async fn empty(&self, victim: &Segment, rows: &[Row], is_behind: bool) -> Result<bool> {
         let groups = self.holding(victim, rows, self.log.clock.now());
-        let resident = |(n, group): (usize, &Group)| Resident { row: n, len_bytes: group.len_bytes, hits: group.hits };
+        let resident = |(n, group): (usize, &Kept)| Resident { row: n, len_bytes: group.len_bytes, hits: group.hits };
         let residents = groups.iter().enumerate().map(resident).collect();
         // A marker for each row must fit besides: what cannot be covered cannot be freed.
         let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
         let (_, budget) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
-        let budget = budget.min(self.log.room_for_rewrites().saturating_sub(markers));
-        let is_new = self.split.has_main() && !victim.stream.is_main();
+        let budget = budget.min(self.log.room_for_rewrites(victim.stream.group, markers));
+        let is_new = self.split(victim).has_main() && !victim.stream.stream.is_main();
         for n in policy::worth_keeping(self.log.config.eviction, is_new, residents, budget) {
             for &i in &groups[n].rows {
-                self.reinsert(&rows[i], locate(victim, &rows[i]), &groups[n]).await?;
+                self.reinsert(victim, &rows[i], &groups[n]).await?;
             }
         }
         self.end_objects(victim).await;
@@ -70,18 +70,18 @@ impl Evictor {
                 RecordKind::Chunk | RecordKind::Pad => true,
             };
         }
-        Ok(is_covered || self.log.is_dirty(Stream::Reinserted))
+        Ok(is_covered || self.log.has_dirty_rewrites())
     }
 
     /// What a segment holds that is served.
-    fn holding(&self, victim: &Segment, rows: &[Row], now: Millis) -> Vec<Group> {
+    fn holding(&self, victim: &Segment, rows: &[Row], now: Millis) -> Vec<Kept> {
         let mut owners: HashMap<Location, Arc<Object>> = HashMap::new();
         for object in self.log.objects.in_slot(victim.slot) {
             let own = object.chunks().into_iter().filter(|at| at.slot == victim.slot);
             owners.extend(own.map(|at| (at, object.clone())));
         }
         let mut of_object: HashMap<Sequence, usize> = HashMap::new();
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<Kept> = Vec::new();
         for (i, row) in rows.iter().enumerate() {
             let at = locate(victim, row);
             let (object, hits) = match row.kind {
@@ -105,7 +105,7 @@ impl Evictor {
                 None => groups.len(),
             };
             if n == groups.len() {
-                groups.push(Group { rows: Vec::new(), object, len_bytes: 0, hits });
+                groups.push(Kept { rows: Vec::new(), object, len_bytes: 0, hits });
             }
             groups[n].rows.push(i);
             groups[n].len_bytes += row.len_bytes();
@@ -126,7 +126,7 @@ impl Evictor {
         for object in self.log.objects.in_slot(victim.slot) {
             if let Some((digest, head)) = object.head() {
                 self.log.counters.entries_evicted.add_one();
-                self.split.dropped(victim.stream.is_main(), digest, object.written_bytes());
+                self.split(victim).dropped(victim.stream.stream.is_main(), digest, object.written_bytes());
                 let hits = self.log.index.lookup(digest).map_or(0, |found| found.hits);
                 self.tell(head, hits).await;
             }
@@ -135,7 +135,8 @@ impl Evictor {
     }
 
     /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
-    async fn reinsert(&self, row: &Row, from: Location, group: &Group) -> Result<()> {
+    async fn reinsert(&self, victim: &Segment, row: &Row, group: &Kept) -> Result<()> {
+        let from = locate(victim, row);
         let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
         let is_expired = record.is_expired(self.log.clock.now());
         if record.header.kind != row.kind || record.header.sequence != row.sequence || is_expired {
@@ -145,7 +146,12 @@ impl Evictor {
         let entry = Entry { object, ..entry_of(&record, row) };
         let hits = policy::hits_kept(self.log.config.eviction, group.hits);
         let order = Order::Moved { from, sequence: row.sequence, hits };
-        let appended = self.log.append(Stream::Reinserted, &entry, order, true).await?;
+        // A chunk has no key of the user's: it stays in the group that it is in.
+        let of = match row.kind {
+            RecordKind::Chunk => victim.stream.group,
+            _ => self.log.namespaces.group_of_key(record.key()),
+        };
+        let appended = self.log.append(Stream::Reinserted.of(of), &entry, order, true).await?;
         if let Ok(Appended::Done(..)) = appended {
             if row.kind != RecordKind::Chunk {
                 self.log.counters.entries_reinserted.add_one();
@@ -168,7 +174,7 @@ impl Evictor {
             self.tell(at, found.hits).await;
         }
         if row.kind == RecordKind::Put && !row.is_expired(self.log.clock.now()) {
-            self.split.dropped(victim.stream.is_main(), row.digest, row.len_bytes());
+            self.split(victim).dropped(victim.stream.stream.is_main(), row.digest, row.len_bytes());
         }
         if (found.older || is_behind) && self.may_be_covered(victim.id, row, victim.horizon()) {
             self.leave_marker(row, victim.horizon()).await?;
@@ -190,7 +196,7 @@ impl Evictor {
             false => EvictReason::Room,
         };
         let age = Duration::from_millis(now.0.saturating_sub(record.header.created.0));
-        self.listeners.tell(&Evicted { key: Bytes::copy_from_slice(record.key()), reason, age, hits });
+        self.listeners.tell(&Evicted::new(Bytes::copy_from_slice(record.key()), reason, age, hits));
     }
 
     async fn carry_marker(&self, victim: &Segment, row: &Row, at: Location) -> Result<()> {
@@ -223,7 +229,7 @@ impl Evictor {
         }
         let entry = entry_of(&record, row);
         let order = Order::Marker(row.sequence, horizon);
-        match self.log.append(Stream::Reinserted, &entry, order, true).await? {
+        match self.log.append(MARKERS, &entry, order, true).await? {
             Ok(_) => self.log.counters.markers_written.add_one(),
             Err(_) => drop(self.log.marks.lost(row.sequence)),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::format::namespace;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Notify};
 
@@ -17,7 +18,9 @@ const MOST_WAITING: usize = 16_384;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Evicted {
-    /// Its key.
+    /// The namespace that it was in, if it was in one.
+    pub namespace: Option<String>,
+    /// Its key, within its namespace.
     #[serde(skip)]
     pub key: Bytes,
     /// Why it went.
@@ -27,6 +30,17 @@ pub struct Evicted {
     /// Hits since it was set, or since eviction last rewrote it: 0 to 3, 3 meaning 3 or more. Always 0
     /// with `EvictionPolicy::Fifo`, which does not count them.
     pub hits: u8,
+}
+
+impl Evicted {
+    /// With the key as it stands on disk.
+    pub(crate) fn new(key: Bytes, reason: EvictReason, age: Duration, hits: u8) -> Self {
+        let (namespace, key) = match namespace::split(&key) {
+            Some(split) => (Some(split.name.to_owned()), key.slice_ref(split.key)),
+            None => (None, key),
+        };
+        Self { namespace, key, reason, age, hits }
+    }
 }
 
 /// Why an entry was evicted.
@@ -146,7 +160,7 @@ mod tests {
     use super::*;
 
     fn evicted(n: usize) -> Evicted {
-        Evicted { key: n.to_string().into(), reason: EvictReason::Room, age: Duration::ZERO, hits: 0 }
+        Evicted::new(n.to_string().into(), EvictReason::Room, Duration::ZERO, 0)
     }
 
     #[tokio::test]

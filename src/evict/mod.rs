@@ -19,12 +19,13 @@ use crate::backend::{OpenMode, WriteBuf, exact};
 use crate::error::{Error, Result};
 use crate::format::footer::Row;
 use crate::format::segment_header::{DATA_START, FREE_STREAM, SegmentHeader};
-use crate::log::{Entry, Log, Order};
+use crate::log::{Entry, Log, MARKERS, Order};
+use crate::namespaces::Allotment;
 use crate::segment::scan::{self, Scope};
-use crate::segment::{Segment, Stream};
+use crate::segment::Segment;
 use crate::sync::Mutex;
 use crate::sync::task::JoinSet;
-use crate::types::{BLOCK_BYTES, Digest, Durability, SegmentId, Sequence};
+use crate::types::{BLOCK_BYTES, Digest, Durability, Group, SegmentId, Sequence};
 
 mod empty;
 mod listener;
@@ -34,13 +35,14 @@ mod upkeep;
 
 use empty::MARKER_BYTES;
 pub use listener::{EvictReason, Evicted, Evictions, Listeners};
-use policy::{Candidate, Choice, Reason};
+use policy::{Candidate, Choice, Reason, Usage};
 pub use split::Split;
 
 /// Empties segments.
 pub struct Evictor {
     log: Arc<Log>,
-    split: Arc<Split>,
+    /// By group.
+    splits: Arc<[Split]>,
     listeners: Arc<Listeners>,
     seed: [u8; 16],
     /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
@@ -51,8 +53,8 @@ pub struct Evictor {
 
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
-    pub fn new(log: Arc<Log>, split: Arc<Split>, listeners: Arc<Listeners>, seed: [u8; 16]) -> Self {
-        Self { log, split, listeners, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
+    pub fn new(log: Arc<Log>, splits: Arc<[Split]>, listeners: Arc<Listeners>, seed: [u8; 16]) -> Self {
+        Self { log, splits, listeners, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -64,7 +66,8 @@ impl Evictor {
                 Candidate {
                     id: s.id,
                     slot: s.slot,
-                    is_main: s.stream.is_main(),
+                    group: s.stream.group,
+                    is_main: s.stream.stream.is_main(),
                     live_entries: self.log.segments.live_entries(s.slot),
                     live_bytes: self.log.segments.live_bytes_of(s.slot) + u64::from(summary.markers) * MARKER_BYTES,
                     last_expiry_s: summary.last_expiry_s,
@@ -75,12 +78,28 @@ impl Evictor {
             .collect()
     }
 
-    /// Whether the log of new entries takes more than its share, not counting those that go. `None`: there is one log.
-    fn is_new_over(&self, going: &[(Arc<Segment>, Reason)]) -> Option<bool> {
-        let most = self.split.new_log_bytes()?;
-        let is_counted = |s: &&Arc<Segment>| !s.stream.is_main() && going.iter().all(|(v, _)| v.id != s.id);
-        let segments = self.log.segments.used().iter().filter(is_counted).count() as u64;
-        Some(segments * self.log.segments.segment_len_bytes() > most)
+    /// What each group takes, not counting those that go.
+    fn usages(&self, going: &[(Arc<Segment>, Reason)]) -> Vec<Usage> {
+        let mut segments = self.log.segments.used();
+        segments.retain(|s| going.iter().all(|(v, _)| v.id != s.id));
+        let of_group = |(allotment, (group, split)): (&Allotment, (Group, &Split))| {
+            let own = || segments.iter().filter(|s| s.stream.group == group);
+            let new = own().filter(|s| !s.stream.stream.is_main()).count() as u64;
+            let new_bytes = new * self.log.segments.segment_len_bytes();
+            // What is kept free for all is at the expense of what the shares leave.
+            let kept_free = if group == Group::COMMON { self.high_water() } else { 0 };
+            Usage {
+                segments: own().count() as u64,
+                share: allotment.share.saturating_sub(kept_free),
+                is_new_over: split.new_log_bytes().map(|most| new_bytes > most),
+            }
+        };
+        let groups = self.log.namespaces.groups().zip(self.splits.iter());
+        self.log.namespaces.allotments().iter().zip(groups).map(of_group).collect()
+    }
+
+    fn split(&self, victim: &Segment) -> &Split {
+        &self.splits[usize::from(victim.stream.group.0)]
     }
 
     /// Whether markers are owed and there is no segment to write them to.
@@ -88,24 +107,24 @@ impl Evictor {
         self.log.owes() && self.log.segments.census().available == 0
     }
 
-    /// Evicts up to `count` segments that the policy picks, which share one sync; of those that have not expired only so many
-    /// as are `missing`. How many there were.
+    /// Evicts up to `count` segments that the policy picks, of all or of a group, which share one sync; of those that have not
+    /// expired only so many as are `missing`. How many there were.
     ///
     /// # Errors
     /// `Closed`.
-    pub async fn evict(&self, count: usize, missing: usize) -> Result<usize> {
+    pub async fn evict(&self, of: Option<Group>, count: usize, missing: usize) -> Result<usize> {
         self.log.set_evicting(true);
         let counters = &self.log.counters;
         // Nobody else evicts.
         let unfreed = || counters.evictions_tried.get() - counters.segments_evicted.get();
         let before = unfreed();
-        let evicted = self.evict_and_free(count, missing).await;
+        let evicted = self.evict_and_free(of, count, missing).await;
         counters.evictions_failed.add(unfreed() - before);
         self.log.set_evicting(!self.unfreed.lock().is_empty());
         evicted
     }
 
-    async fn evict_and_free(&self, count: usize, missing: usize) -> Result<usize> {
+    async fn evict_and_free(&self, of: Option<Group>, count: usize, missing: usize) -> Result<usize> {
         self.log.retire_outlived();
         let mut victims: Vec<(Arc<Segment>, Reason)> = Vec::new();
         let mut needs_sync = false;
@@ -113,16 +132,18 @@ impl Evictor {
         let is_behind = !self.unfreed.lock().is_empty();
         while victims.len() < count {
             let mut candidates = self.candidates();
+            candidates.retain(|c| of.is_none_or(|group| c.group == group));
             candidates.retain(|c| victims.iter().all(|(v, _)| v.id != c.id) && !self.unreadable.lock().contains(&c.id));
             if self.has_no_room_to_pay() && candidates.iter().any(|c| c.is_void) {
                 candidates.retain(|c| c.is_void);
             }
+            let usages = self.usages(&victims);
             let choice = Choice {
                 policy: self.log.config.eviction,
                 candidates: &candidates,
                 now: self.log.clock.now(),
                 segment_len_bytes: self.log.segments.segment_len_bytes(),
-                is_new_over: self.is_new_over(&victims),
+                usages: &usages,
             };
             let Some((victim, reason)) = choice.pick().and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r)))
             else {
@@ -252,7 +273,7 @@ impl Evictor {
     async fn leave_marker(&self, row: &Row, horizon: SegmentId) -> Result<()> {
         let key = row.digest.0.to_le_bytes();
         let entry = Entry::marker(row.digest, &key, self.log.clock.now());
-        let left = self.log.append(Stream::Reinserted, &entry, Order::Marker(row.sequence, horizon), true).await;
+        let left = self.log.append(MARKERS, &entry, Order::Marker(row.sequence, horizon), true).await;
         match &left {
             Ok(Ok(_)) => self.log.counters.markers_written.add_one(),
             // The upkeep ends here, so the victim keeps its file, and what is in it still counts.
@@ -304,6 +325,7 @@ async fn mark_free(log: &Log, victim: &Segment) -> io::Result<()> {
         created: log.clock.now(),
         stream: FREE_STREAM,
         directory_id: log.directory_id,
+        group: 0,
     };
     let len = DATA_START as usize;
     let mut buf = log.pool.take(len)?;

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use crate::types::{EvictionPolicy, Millis, SegmentId};
+use crate::types::{EvictionPolicy, Group, Millis, SegmentId};
 
 /// Hits that an entry needs to get from the log of new entries to the main one. It was written once, so this is its third
 /// use.
@@ -16,6 +16,8 @@ pub struct Candidate {
     pub id: SegmentId,
     /// Its slot.
     pub slot: u16,
+    /// Whose it is.
+    pub group: Group,
     /// Whether it belongs to the main log.
     pub is_main: bool,
     /// Entries in it that are served.
@@ -41,6 +43,26 @@ pub enum Reason {
     Policy,
 }
 
+/// What a group takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Segments of it, not counting those that go.
+    pub segments: u64,
+    /// Segments that are kept for it.
+    pub share: u64,
+    /// Whether its log of new entries has more than its part; `None`: there is one log.
+    pub is_new_over: Option<bool>,
+}
+
+/// The group that gives up a segment, of those that have one to give: which has most above its share. So one that has no
+/// more than its share gives up nothing as long as another has more than its own.
+pub fn group_to_shrink(usages: &[Usage], has_candidate: impl Fn(Group) -> bool) -> Option<Group> {
+    let above = |usage: &Usage| i128::from(usage.segments) - i128::from(usage.share);
+    let groups = usages.iter().enumerate().map(|(n, usage)| (Group(n as u8), above(usage)));
+    // Of two alike the first.
+    groups.filter(|(group, _)| has_candidate(*group)).min_by_key(|(_, above)| Reverse(*above)).map(|(group, _)| group)
+}
+
 /// What there is to choose from.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
@@ -52,8 +74,8 @@ pub struct Choice<'a> {
     pub now: Millis,
     /// Length of a segment.
     pub segment_len_bytes: u64,
-    /// Whether the log of new entries has more than its share; `None`: there is one log.
-    pub is_new_over: Option<bool>,
+    /// By group.
+    pub usages: &'a [Usage],
 }
 
 impl Choice<'_> {
@@ -69,9 +91,12 @@ impl Choice<'_> {
     }
 
     fn by_policy(&self) -> Option<&Candidate> {
-        let all = || self.candidates.iter();
+        let has_candidate = |group| self.candidates.iter().any(|c| c.group == group);
+        let group = group_to_shrink(self.usages, has_candidate)?;
+        let is_new_over = self.usages.get(usize::from(group.0))?.is_new_over;
+        let all = || self.candidates.iter().filter(|c| c.group == group);
         let oldest = |of: &dyn Fn(&&Candidate) -> bool| all().filter(of).min_by_key(|c| c.id);
-        match (self.policy, self.is_new_over) {
+        match (self.policy, is_new_over) {
             (EvictionPolicy::MostDead, _) => all().min_by_key(|c| (c.live_bytes, c.id)),
             (EvictionPolicy::Hybrid, _) => all().max_by(|a, b| self.benefit(a).total_cmp(&self.benefit(b))),
             (_, Some(is_new_over)) => oldest(&|c| c.is_main != is_new_over).or_else(|| oldest(&|_| true)),
@@ -153,11 +178,13 @@ mod tests {
     fn candidate(id: u64, live_entries: u64, last_expiry_s: u32, markers: u32) -> Candidate {
         let live_bytes = live_entries * 10;
         let (id, slot) = (SegmentId(id), id as u16);
-        Candidate { id, slot, is_main: false, live_entries, live_bytes, last_expiry_s, markers, is_void: false }
+        let (group, is_main, is_void) = (Group::COMMON, false, false);
+        Candidate { id, slot, group, is_main, live_entries, live_bytes, last_expiry_s, markers, is_void }
     }
 
     fn pick(policy: EvictionPolicy, candidates: &[Candidate], is_new_over: Option<bool>) -> Option<(u64, Reason)> {
-        let choice = Choice { policy, candidates, now: Millis(10_000), segment_len_bytes: 100, is_new_over };
+        let usages = [Usage { segments: 9, share: 9, is_new_over }];
+        let choice = Choice { policy, candidates, now: Millis(10_000), segment_len_bytes: 100, usages: &usages };
         choice.pick().map(|(c, reason)| (c.id.0, reason))
     }
 
@@ -191,6 +218,48 @@ mod tests {
         // There is no other than that of the other log.
         assert_eq!(pick(EvictionPolicy::Adaptive, &both[..2], Some(true)), Some((1, Reason::Policy)));
         assert_eq!(pick(EvictionPolicy::Adaptive, &both[2..], Some(false)), Some((3, Reason::Policy)));
+    }
+
+    #[test]
+    fn the_group_with_most_above_its_share_gives_up_a_segment() {
+        let usage = |(segments, share)| Usage { segments, share, is_new_over: None };
+        type Case<'a> = (&'a [(u64, u64)], &'a [u8], Option<u8>);
+        let table: &[Case<'_>] = &[
+            (&[(9, 9)], &[0], Some(0)),
+            (&[(9, 9)], &[], None),
+            // A flood takes from itself, whoever is at or below its share loses nothing.
+            (&[(50, 60), (20, 20), (10, 0)], &[0, 1, 2], Some(2)),
+            (&[(61, 60), (20, 20), (0, 0)], &[0, 1, 2], Some(0)),
+            (&[(65, 60), (26, 20), (5, 0)], &[0, 1, 2], Some(1)),
+            (&[(65, 60), (25, 20), (5, 0)], &[0, 1, 2], Some(0)),
+            // What is open cannot be given up.
+            (&[(60, 60), (20, 20), (4, 0)], &[0, 1], Some(0)),
+            (&[(61, 60), (20, 20), (4, 0)], &[1], Some(1)),
+            // Nothing else is left.
+            (&[(4, 60), (19, 20), (15, 20)], &[0, 1, 2], Some(1)),
+        ];
+        for (usages, with_candidates, expected) in table {
+            let usages: Vec<_> = usages.iter().copied().map(usage).collect();
+            let picked = group_to_shrink(&usages, |group| with_candidates.contains(&group.0));
+            assert_eq!(picked.map(|group| group.0), *expected, "{usages:?} {with_candidates:?}");
+        }
+    }
+
+    #[test]
+    fn the_policy_picks_within_the_group_but_what_costs_nothing_goes_first() {
+        let of = |group, c| Candidate { group: Group(group), ..c };
+        let never = u32::MAX;
+        let all = [of(0, candidate(1, 5, never, 0)), of(1, candidate(2, 5, never, 0)), of(1, candidate(3, 5, never, 0))];
+        let pick = |candidates: &[Candidate], over| {
+            let usage = |segments| Usage { segments, share: 5, is_new_over: None };
+            let usages = [usage(5), usage(over)];
+            let (policy, now) = (EvictionPolicy::Adaptive, Millis(10_000));
+            Choice { policy, candidates, now, segment_len_bytes: 100, usages: &usages }.pick().map(|(c, r)| (c.id.0, r))
+        };
+        assert_eq!(pick(&all, 6), Some((2, Reason::Policy)));
+        assert_eq!(pick(&all, 4), Some((1, Reason::Policy)));
+        let with_expired = [all[0], of(0, candidate(9, 5, 10, 0)), all[1]];
+        assert_eq!(pick(&with_expired, 6), Some((9, Reason::Expired)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Evictor, policy};
 use crate::error::{Error, Result};
 use crate::sync::time::{self, Instant};
+use crate::types::Group;
 
 /// How often expired segments, owed markers and a full disk are looked at, while there are any.
 const TICK: Duration = Duration::from_millis(500);
@@ -67,6 +68,7 @@ impl Evictor {
             || self.log.marks.owes()
             || self.log.is_history_hidden()
             || self.log.segments.census().available < self.low_water()
+            || !self.short_groups().is_empty()
             || self.log.segments.is_growth_stopped()
             || !self.unreadable.lock().is_empty()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
@@ -95,31 +97,68 @@ impl Evictor {
         let most = 100 / percent.max(1);
         let missing = if is_short { (self.high_water() - census.available).min(most) as usize } else { 0 };
         let count = missing.max(expired);
-        let freed = if count > 0 { self.evict(count, missing).await? } else { 0 };
+        let mut freed = if count > 0 { self.evict(None, count, missing).await? } else { 0 };
+        let mut is_stuck = count > 0 && census.sealed > 0;
+        for (group, missing) in self.short_groups() {
+            let missing = missing.min(most) as usize;
+            freed += self.evict(Some(group), missing, missing).await?;
+            is_stuck = true;
+        }
         Ok(match freed {
-            0 if count > 0 && census.sealed > 0 => Round::Stuck,
+            0 if is_stuck => Round::Stuck,
             0 => Round::Idle,
             _ => Round::Freed,
         })
     }
 
-    /// Evicts until the directory is within its capacity again, after it was made smaller.
+    /// Evicts until the directory is within its capacity again, and each group within its quota, after that was made smaller.
     ///
     /// # Errors
     /// `Closed`.
     pub async fn shrink(&self) -> Result<()> {
-        while self.log.segments.is_over_limit() && self.evict(1, 1).await? > 0 {}
+        while self.log.segments.is_over_limit() && self.evict(None, 1, 1).await? > 0 {}
+        let segments = &self.log.segments;
+        for group in self.log.namespaces.groups() {
+            let is_over = || segments.quota(group).is_some_and(|quota| segments.group_segments(group) > quota);
+            while is_over() && self.evict(Some(group), 1, 1).await? > 0 {}
+        }
         Ok(())
     }
 
     /// Fewer available segments than this, and eviction begins: one is for what eviction rewrites, one for each writer
     /// that comes next.
     fn low_water(&self) -> u64 {
-        3.min(self.log.segments.limit() - 3)
+        let has_groups = u64::from(self.splits.len() > 1);
+        low_water(self.log.segments.limit()) + has_groups
     }
 
     /// Eviction goes on up to this many: in a larger cache a few more, which then share a sync.
-    fn high_water(&self) -> u64 {
-        self.low_water() + (self.log.segments.limit() / 64).min(8)
+    pub(super) fn high_water(&self) -> u64 {
+        self.low_water() + ahead(self.log.segments.limit())
     }
+
+    /// The groups that need room below their quota, and have a segment to give up: how many they lack.
+    fn short_groups(&self) -> Vec<(Group, u64)> {
+        let segments = &self.log.segments;
+        let limited = self.log.namespaces.groups().filter_map(|group| Some((group, segments.quota(group)?)));
+        let short = limited.filter_map(|(group, quota)| {
+            let room = segments.group_room(group);
+            let low = low_water(quota);
+            (room < low).then(|| (group, low + ahead(quota) - room))
+        });
+        let mut short: Vec<_> = short.collect();
+        if !short.is_empty() {
+            let candidates = self.candidates();
+            short.retain(|(group, _)| candidates.iter().any(|c| c.group == *group));
+        }
+        short
+    }
+}
+
+fn low_water(limit: u64) -> u64 {
+    3.min(limit - 3)
+}
+
+fn ahead(limit: u64) -> u64 {
+    (limit / 64).min(8)
 }

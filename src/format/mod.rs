@@ -67,7 +67,7 @@
 //! | 40 | 1 | append stream: 0 new entries, 1 moved ones, 2 short-lived ones, 3 new ones of the main log; 255: the file is free, nothing in it counts |
 //! | 41 | 3 | zero |
 //! | 44 | 8 | directory id, as in the manifest |
-//! | 52 | 8 | zero |
+//! | 52 | 8 | group: 0 for the streams that everybody shares, and in a free file; else the digest of the namespace whose streams they are (*Namespaces*) |
 //! | 60 | 4 | CRC over bytes 0 to 59 |
 //!
 //! The header makes the segment: it is written once the segment before it in its stream is sealed, while what follows it
@@ -144,6 +144,23 @@
 //! served names its object and has all its chunks; what a `clear` covers is decided by the head alone. A head may be written
 //! again with other metadata, for the same object.
 //!
+//! ### Namespaces
+//!
+//! A key in a namespace is a key like any other, that begins with a prefix which no other key may begin with:
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic: `ff`, `eskrns`, `fe` |
+//! | 8 | 1 | length of the name: 1 to 64 |
+//! | 9 | | the name in UTF-8, then the user's key, which is not empty |
+//!
+//! All of it together has at most 65,536 bytes. A namespace is purged by a purge of its prefix.
+//!
+//! A namespace may have append streams of its own. Bytes 52 to 59 of their segments' headers are the digest of its name (as of
+//! a key; 1 if that is 0). So one *log* is the segments of one stream number and one group. It only says whose room a
+//! segment takes and which log it belongs to: any segment may hold any key. A build from before there were groups refuses a
+//! header with one as damaged: it knows such a segment by its trailer, and one that was not sealed costs it everything older.
+//!
 //! ## Row (24 bytes)
 //!
 //! Every record but the pads has a row.
@@ -207,6 +224,7 @@ pub mod file_name;
 pub mod footer;
 pub mod length;
 pub mod manifest;
+pub mod namespace;
 pub mod object;
 pub mod purge;
 pub mod record;

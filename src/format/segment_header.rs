@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::bytes::{copy, is_zero, put, u32_at, uint};
+use super::digest::digest;
 use super::length::is_segment_len;
 use super::{checksum, manifest};
 use crate::types::{BLOCK_BYTES, Millis, SegmentId};
@@ -34,6 +35,22 @@ pub struct SegmentHeader {
     pub stream: u8,
     /// The directory it belongs to, as in the manifest.
     pub directory_id: u64,
+    /// Whose streams: the digest of a namespace's name ([`group_of`]); 0: everybody's.
+    pub group: u64,
+}
+
+/// One append stream of the directory's history: the sequences in its segments ascend with their ids, but for moved records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamTag {
+    /// As in the header.
+    pub stream: u8,
+    /// As in the header.
+    pub group: u64,
+}
+
+/// The group of a namespace, in a directory with this seed: never 0.
+pub fn group_of(seed: &[u8; 16], namespace: &str) -> u64 {
+    digest(seed, namespace.as_bytes()).0.max(1)
 }
 
 /// What is wrong with bytes that should be a segment header.
@@ -57,6 +74,11 @@ pub enum HeaderDefect {
 }
 
 impl SegmentHeader {
+    /// Which stream filled it.
+    pub fn tag(&self) -> StreamTag {
+        StreamTag { stream: self.stream, group: self.group }
+    }
+
     /// The 64 bytes.
     pub fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
@@ -67,6 +89,7 @@ impl SegmentHeader {
         put::<6>(&mut bytes, 32, self.created.0);
         put::<1>(&mut bytes, 40, u64::from(self.stream));
         put::<8>(&mut bytes, 44, self.directory_id);
+        put::<8>(&mut bytes, 52, self.group);
         let crc = checksum::crc(&[bytes.split_at(CRC_AT).0]);
         put::<4>(&mut bytes, CRC_AT, u64::from(crc));
         bytes
@@ -103,12 +126,13 @@ impl SegmentHeader {
             created: Millis(uint::<6>(bytes, 32)),
             stream: uint::<1>(bytes, 40) as u8,
             directory_id: uint::<8>(bytes, 44),
+            group: uint::<8>(bytes, 52),
         };
-        let reserved = [(12, 16), (38, 40), (41, 44), (52, CRC_AT)];
+        let reserved = [(12, 16), (38, 40), (41, 44)];
         let is_plain = reserved.iter().all(|(from, to)| is_zero(bytes, *from, *to));
         if is_plain
             && header.id <= SegmentId::MAX
-            && (header.stream <= MAX_STREAM || header.stream == FREE_STREAM)
+            && (header.stream <= MAX_STREAM || header.stream == FREE_STREAM && header.group == 0)
             && is_segment_len(header.segment_len_bytes)
         {
             Ok(header)

@@ -11,7 +11,7 @@ use crate::format::length::LengthClass;
 use crate::format::record::{self, Header};
 use crate::index::{Found, Location};
 use crate::object::Object;
-use crate::segment::Stream;
+use crate::segment::StreamId;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{SemaphorePermit, TryAcquireError, task};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
@@ -120,7 +120,7 @@ impl Log {
     /// `Closed`.
     pub async fn append(
         self: &Arc<Self>,
-        stream: Stream,
+        stream: StreamId,
         entry: &Entry<'_>,
         order: Order,
         wait: bool,
@@ -175,7 +175,7 @@ impl Log {
         }
         self.starved.fetch_add(1, Ordering::SeqCst);
         let _starving = Starving(&self.starved);
-        Stream::ALL.iter().for_each(|&stream| self.stream(stream).wake.notify_one());
+        self.stream_ids().for_each(|stream| self.stream(stream).wake.notify_one());
         self.budget.acquire_many(debit).await.map_err(|_| Error::Closed)
     }
 
@@ -188,7 +188,7 @@ impl Log {
 
     fn try_append(
         &self,
-        stream: Stream,
+        stream: StreamId,
         entry: &Entry<'_>,
         class: LengthClass,
         order: Order,

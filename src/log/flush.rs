@@ -17,7 +17,7 @@ use crate::format::footer::{self, Row};
 use crate::index::Location;
 use crate::object::{End, Object};
 use crate::segment::tail::Queued;
-use crate::segment::{Segment, Stream, Summary, summarize};
+use crate::segment::{Segment, Stream, StreamId, Summary, summarize};
 use crate::sync::atomic::Ordering;
 use crate::sync::task::{self, JoinHandle};
 use crate::sync::time::{self, Instant};
@@ -80,7 +80,7 @@ struct Goal {
 
 impl Log {
     /// Runs until [`Log::stop`].
-    pub async fn run_writer(self: Arc<Self>, stream: Stream) {
+    pub async fn run_writer(self: Arc<Self>, stream: StreamId) {
         let log = self.stream(stream);
         let mut due: Option<Instant> = None;
         let mut goal: Option<Goal> = None;
@@ -144,7 +144,7 @@ impl Log {
     }
 
     /// Queues everything that is appended, the last block padded. Where the stream ends now.
-    fn cut(&self, stream: Stream) -> Option<Goal> {
+    fn cut(&self, stream: StreamId) -> Option<Goal> {
         let pending = self.stream(stream).pending.lock();
         let segment = pending.back()?;
         let mut tail = segment.tail.lock();
@@ -155,7 +155,7 @@ impl Log {
         Some(Goal { segment: segment.clone(), end: tail.end() })
     }
 
-    async fn rest(&self, stream: Stream, due: Option<Instant>) {
+    async fn rest(&self, stream: StreamId, due: Option<Instant>) {
         let woken = self.stream(stream).wake.notified();
         match due {
             Some(at) => {
@@ -165,7 +165,7 @@ impl Log {
         }
     }
 
-    fn next_step(&self, stream: Stream, goal: Option<&Goal>, writing: &InFlight) -> Step {
+    fn next_step(&self, stream: StreamId, goal: Option<&Goal>, writing: &InFlight) -> Step {
         let pending = self.stream(stream).pending.lock();
         let Some(segment) = pending.front() else { return Step::Rest { dirty: false } };
         let at_goal = |g: &Goal| g.segment.id == segment.id && g.end <= segment.written() && g.end > segment.synced();
@@ -220,7 +220,7 @@ impl Log {
     }
 
     /// Writes the footer, syncs, and gives the file's writing descriptor back.
-    async fn seal(&self, stream: Stream, segment: &Arc<Segment>) -> StepResult {
+    async fn seal(&self, stream: StreamId, segment: &Arc<Segment>) -> StepResult {
         let failed = |e: io::Error| (segment.clone(), e);
         let (rows, data_end, newest) = {
             let mut tail = segment.tail.lock();
@@ -254,7 +254,7 @@ impl Log {
         }
     }
 
-    fn sealed(&self, stream: Stream, segment: &Arc<Segment>, summary: Summary) {
+    fn sealed(&self, stream: StreamId, segment: &Arc<Segment>, summary: Summary) {
         segment.seal(summary);
         self.stream(stream).pending.lock().retain(|s| s.id != segment.id);
         self.upkeep.notify_one();
@@ -270,7 +270,7 @@ impl Log {
     }
 
     /// Writing to a segment failed.
-    async fn give_up(&self, stream: Stream, segment: &Arc<Segment>, error: &io::Error, writing: &mut InFlight) {
+    async fn give_up(&self, stream: StreamId, segment: &Arc<Segment>, error: &io::Error, writing: &mut InFlight) {
         // Whatever is in flight behind the failed write is lost with it, but must not land later.
         for other in writing.oldest.drain(..) {
             let _ = other.task.await;
@@ -291,7 +291,7 @@ impl Log {
 
     /// The disk failed (trap 6): nothing is retried, nothing appended behind. What is not synced is dropped from the
     /// index, older copies of it stay dead, and writes are refused for a while.
-    fn fail(&self, stream: Stream, segment: &Arc<Segment>, error: &io::Error) {
+    fn fail(&self, stream: StreamId, segment: &Arc<Segment>, error: &io::Error) {
         tracing::error!(path = %segment.path.display(), %error, "writing failed; entries that were not synced are dropped");
         let log = self.stream(stream);
         *log.failed_until.lock() = Some(Instant::now() + RETRY_AFTER);
@@ -310,7 +310,7 @@ impl Log {
             tail.rows[kept..].iter().for_each(|row| self.lose(segment.slot, row));
             // The rows stay in memory: there is no footer on disk to read them from. The lost ones too: as long as their
             // markers are only owed, what landed keeps older records dead, and the file must not go.
-            let is_void = stream == Stream::Reinserted && kept == 0;
+            let is_void = stream.stream == Stream::Reinserted && kept == 0;
             Summary { min_sequence, is_void, ..summarize(tail.rows[..kept].iter().copied()) }
         };
         drop(active);

@@ -21,13 +21,14 @@ use crate::format::segment_header::DATA_START;
 use crate::index::Index;
 use crate::marks::Marks;
 use crate::memory::Held;
+use crate::namespaces::Namespaces;
 use crate::object::Objects;
-use crate::segment::{Segment, SegmentSet, Stream};
+use crate::segment::{Segment, SegmentSet, Stream, StreamId};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::time::{self, Instant};
 use crate::sync::{AsyncMutex, Mutex, Notify, Semaphore};
-use crate::types::{Digest, Durability, SegmentId, Sequence};
+use crate::types::{Digest, Durability, Group, SegmentId, Sequence};
 
 pub mod append;
 mod clear;
@@ -51,12 +52,17 @@ const PAY_AGAIN: Duration = Duration::from_millis(10);
 /// Most bytes of buffers that are kept for later, whatever bursts take.
 const MOST_IDLE_BYTES: usize = 32 << 20;
 
+/// Where markers and purges go that eviction writes or carries on: a marker knows no key, and so no namespace, and what keeps
+/// old records dead must not wait for the room of one.
+pub const MARKERS: StreamId = StreamId { group: Group::COMMON, stream: Stream::Reinserted };
+
 /// What the writer task of a stream is asked for.
 const WANT_NOTHING: u8 = 0;
 const WANT_WRITTEN: u8 = 1;
 const WANT_SYNCED: u8 = 2;
 
-/// One append stream.
+/// One append stream. Without an open segment as long as nothing was appended.
+#[derive(Default)]
 struct StreamLog {
     active: Mutex<Option<Arc<Segment>>>,
     /// Held while the open segment is replaced. When that was last refused after waiting for room, and why.
@@ -82,6 +88,7 @@ pub struct Log {
     pub(crate) flights: Arc<Flights>,
     pub(crate) held: Arc<Held>,
     pub(crate) segments: Arc<SegmentSet>,
+    pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) clock: Arc<SteadyClock>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) pool: BufferPool,
@@ -91,7 +98,8 @@ pub struct Log {
     /// Appends that wait for the budget.
     starved: AtomicUsize,
     sequence: AtomicU64,
-    streams: [StreamLog; 4],
+    /// By group.
+    streams: Vec<[StreamLog; Stream::COUNT]>,
     stopping: AtomicBool,
     /// No append begins any more.
     closing: AtomicBool,
@@ -126,6 +134,8 @@ pub struct LogParts {
     pub held: Arc<Held>,
     /// Where segments come from.
     pub segments: Arc<SegmentSet>,
+    /// Whose they are.
+    pub namespaces: Arc<Namespaces>,
     /// Time.
     pub clock: Arc<SteadyClock>,
     /// What is counted.
@@ -141,15 +151,6 @@ impl Log {
     pub fn new(parts: LogParts) -> Self {
         let budget = usize::try_from(parts.config.write_buffer_bytes).unwrap_or(usize::MAX);
         let budget = budget.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
-        let stream = || StreamLog {
-            active: Mutex::new(None),
-            rotating: Arc::default(),
-            pending: Mutex::default(),
-            wake: Notify::new(),
-            progress: Notify::new(),
-            want: AtomicU8::new(WANT_NOTHING),
-            failed_until: Mutex::new(None),
-        };
         Self {
             pool: BufferPool::new(budget.min(MOST_IDLE_BYTES)),
             budget: Arc::new(Semaphore::new(budget)),
@@ -162,12 +163,13 @@ impl Log {
             flights: parts.flights,
             held: parts.held,
             segments: parts.segments,
+            streams: parts.namespaces.groups().map(|_| std::array::from_fn(|_| StreamLog::default())).collect(),
+            namespaces: parts.namespaces,
             clock: parts.clock,
             counters: parts.counters,
             directory_id: parts.manifest.directory_id,
             starved: AtomicUsize::new(0),
             sequence: AtomicU64::new(parts.last_sequence.0),
-            streams: [stream(), stream(), stream(), stream()],
             stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             evicting: AtomicBool::new(false),
@@ -179,8 +181,13 @@ impl Log {
         }
     }
 
-    fn stream(&self, stream: Stream) -> &StreamLog {
-        &self.streams[stream as usize]
+    fn stream(&self, id: StreamId) -> &StreamLog {
+        &self.streams[usize::from(id.group.0)][id.stream as usize]
+    }
+
+    /// All streams, of all groups.
+    pub fn stream_ids(&self) -> impl Iterator<Item = StreamId> + use<> {
+        self.namespaces.groups().flat_map(|group| Stream::ALL.map(|stream| stream.of(group)))
     }
 
     /// The highest sequence given out.
@@ -196,25 +203,29 @@ impl Log {
     /// Bytes accepted that are not written yet.
     pub fn dirty_bytes(&self) -> u64 {
         let dirty = |s: &StreamLog| s.pending.lock().iter().map(|p| p.tail.lock().dirty_bytes()).sum::<u64>();
-        self.streams.iter().map(dirty).sum()
+        self.streams.iter().flatten().map(dirty).sum()
     }
 
-    /// Whether a stream holds anything that is not on the device.
-    pub fn is_dirty(&self, stream: Stream) -> bool {
-        let pending = self.stream(stream).pending.lock();
-        pending.iter().map(|s| (s.synced(), s.tail.lock().end())).any(|(synced, end)| end > DATA_START && synced < end)
+    /// Whether anything that was rewritten is not on the device.
+    pub fn has_dirty_rewrites(&self) -> bool {
+        let is_dirty = |s: &Arc<Segment>| {
+            let (synced, end) = (s.synced(), s.tail.lock().end());
+            end > DATA_START && synced < end
+        };
+        let mut groups = self.namespaces.groups();
+        groups.any(|group| self.stream(Stream::Reinserted.of(group)).pending.lock().iter().any(is_dirty))
     }
 
     /// Runs `change` while nothing can be appended.
     pub fn while_still<R>(&self, change: impl FnOnce() -> R) -> R {
-        let _still = self.streams.each_ref().map(|stream| stream.active.lock());
+        let _still: Vec<_> = self.streams.iter().flatten().map(|stream| stream.active.lock()).collect();
         change()
     }
 
     /// The writer tasks end as soon as they are idle or have finished the write in flight.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        for stream in &self.streams {
+        for stream in self.streams.iter().flatten() {
             stream.wake.notify_one();
             stream.progress.notify_waiters();
         }
@@ -255,7 +266,7 @@ impl Log {
     /// `WriteFailed` if some of it was lost meanwhile.
     pub async fn settle_written(&self, durability: Durability) -> Result<()> {
         let mut tickets = Vec::new();
-        for stream in Stream::ALL {
+        for stream in self.stream_ids() {
             for segment in self.stream(stream).pending.lock().iter() {
                 let end = segment.tail.lock().end();
                 // A header alone is not worth a write.
@@ -288,7 +299,7 @@ impl Log {
         self.closing.store(true, Ordering::SeqCst);
         self.segments.room.notify_waiters();
         let settled = self.settle_up_to(owed, Durability::Synced).await;
-        for stream in Stream::ALL {
+        for stream in self.stream_ids() {
             let log = self.stream(stream);
             let _rotating = log.rotating.lock().await;
             self.retire_active(stream);
@@ -324,12 +335,21 @@ impl Log {
         self.owed.is_full()
     }
 
-    /// Bytes that eviction can rewrite before it has freed anything.
-    pub fn room_for_rewrites(&self) -> u64 {
-        let open = self.stream(Stream::Reinserted).active.lock();
-        let left = open.as_ref().map_or(0, |segment| segment.tail.lock().room_bytes());
+    /// Bytes of a group's entries that eviction can rewrite before it has freed anything, and beside so many bytes of markers.
+    pub fn room_for_rewrites(&self, group: Group, markers_bytes: u64) -> u64 {
+        let left = |group| {
+            let open = self.stream(Stream::Reinserted.of(group)).active.lock();
+            open.as_ref().map_or(0, |segment| segment.tail.lock().room_bytes())
+        };
         let segment = self.segments.segment_len_bytes() - footer::footer_bytes(1) - DATA_START;
-        left + self.segments.census().available * segment
+        let available = self.segments.census().available;
+        if group == MARKERS.group {
+            return (left(group) + available * segment).saturating_sub(markers_bytes);
+        }
+        let for_markers = markers_bytes.saturating_sub(left(MARKERS.group)).div_ceil(segment);
+        let (reserve, _) = self.segments.reserves(Stream::Reinserted.of(group));
+        let fresh = available.saturating_sub(for_markers.max(reserve)).min(self.segments.group_room(group));
+        left(group) + fresh * segment
     }
 
     /// Whether markers are owed.
@@ -367,7 +387,7 @@ impl Log {
             let key = digest.0.to_le_bytes();
             let entry = Entry::marker(digest, &key, self.clock.now());
             let order = Order::Marker(debt.sequence, debt.horizon);
-            if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
+            if self.append(MARKERS, &entry, order, false).await?.is_err() {
                 return Ok(());
             }
             self.counters.markers_written.add_one();

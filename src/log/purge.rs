@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Appended, Entry, Log, Order, Ticket};
+use super::{Appended, Entry, Log, MARKERS, Order, Ticket};
 use crate::entry::RefuseReason;
 use crate::error::Result;
 use crate::format::digest::digest;
 use crate::format::purge::Selector;
 use crate::segment::Stream;
-use crate::types::{Digest, Millis};
+use crate::types::{Digest, Group, Millis};
 
 impl Log {
     /// Whether the record of a purge fits a segment.
@@ -45,7 +45,7 @@ impl Log {
         let mut guard = Guard(self, selector, false);
         let key = selector.encode();
         let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
-        match self.append(Stream::New, &entry, Order::Newest, true).await? {
+        match self.append(Stream::New.of(Group::COMMON), &entry, Order::Newest, true).await? {
             Ok(Appended::Done(ticket, _)) => {
                 guard.2 = true;
                 Ok(Ok(ticket))
@@ -66,7 +66,7 @@ impl Log {
             let key = selector.encode();
             let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
             let order = Order::Marker(mark.sequence, mark.horizon);
-            if self.append(Stream::Reinserted, &entry, order, false).await?.is_err() {
+            if self.append(MARKERS, &entry, order, false).await?.is_err() {
                 break;
             }
         }

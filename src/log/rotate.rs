@@ -11,7 +11,7 @@ use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
 use crate::format::segment_header::{DATA_START, SegmentHeader};
 use crate::segment::set::Taken;
-use crate::segment::{Name, Segment, Stream, Tail};
+use crate::segment::{Name, Segment, Stream, StreamId, Tail};
 use crate::sync::atomic::Ordering;
 use crate::sync::task;
 use crate::sync::time::{self, Instant};
@@ -42,7 +42,7 @@ impl Log {
     /// Opens a fresh segment for a stream, unless another task just did. Waits for eviction to make room, if `wait`.
     pub(super) async fn rotate(
         self: &Arc<Self>,
-        stream: Stream,
+        stream: StreamId,
         len_bytes: u64,
         wait: bool,
     ) -> Result<std::result::Result<(), RefuseReason>> {
@@ -89,7 +89,7 @@ impl Log {
     }
 
     /// Opens a segment in a slot and makes it the stream's, or gives the slot back.
-    async fn begin(&self, stream: Stream, taken: Taken, census: u64) -> Begun {
+    async fn begin(&self, stream: StreamId, taken: Taken, census: u64) -> Begun {
         let log = self.stream(stream);
         match self.open_segment(stream, taken).await {
             Ok(segment) => {
@@ -118,26 +118,26 @@ impl Log {
     /// A slot for a segment, and how many segments eviction could still free.
     async fn room(
         &self,
-        stream: Stream,
+        stream: StreamId,
         wait: bool,
         waiting: &mut Option<Waiting>,
     ) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
-        // The last free segment is kept for what eviction rewrites: without it no room could be made.
-        let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
+        let (reserve, own_reserve) = self.segments.reserves(stream);
         loop {
             let room = self.segments.room.notified();
             self.check_running()?;
             let census = self.segments.census();
-            if let Some(taken) = self.segments.take(reserve) {
-                if census.available <= reserve + 2 {
+            if let Some(taken) = self.segments.take(stream) {
+                let own_room = self.segments.group_room(stream.group);
+                if census.available <= reserve + 2 || own_room <= own_reserve + 2 {
                     self.upkeep.notify_one();
                 }
                 return Ok(Ok((taken, census.sealed)));
             }
             self.upkeep.notify_one();
-            let unsealed = Stream::ALL.iter().any(|s| !self.stream(*s).pending.lock().is_empty());
+            let unsealed = self.stream_ids().any(|s| !self.stream(s).pending.lock().is_empty());
             let may_come = unsealed || census.sealed > 0 || self.evicting.load(Ordering::SeqCst);
-            if stream == Stream::Reinserted || !may_come {
+            if stream.stream == Stream::Reinserted || !may_come {
                 return Ok(Err(RefuseReason::DiskFull));
             }
             if !wait {
@@ -164,14 +164,20 @@ impl Log {
     }
 
     /// Makes or reopens the slot's file, locked, with a fresh header waiting in its tail.
-    async fn open_segment(&self, stream: Stream, taken: Taken) -> io::Result<Arc<Segment>> {
+    async fn open_segment(&self, stream: StreamId, taken: Taken) -> io::Result<Arc<Segment>> {
         let path = self.segments.path(taken.slot);
         let segment_len_bytes = self.segments.segment_len_bytes();
         let file = self.open_writable(taken).await?;
         let id = self.segments.next_id();
         let created = self.clock.now();
-        let header =
-            SegmentHeader { id, segment_len_bytes, created, stream: stream as u8, directory_id: self.directory_id };
+        let header = SegmentHeader {
+            id,
+            segment_len_bytes,
+            created,
+            stream: stream.stream as u8,
+            directory_id: self.directory_id,
+            group: self.namespaces.tag(stream.group),
+        };
         let mut tail = Tail::new(segment_len_bytes);
         let spare = tail.reserve(&self.pool, DATA_START)?;
         tail.push(&[&header.encode_block()], DATA_START, 0, spare);
@@ -238,15 +244,15 @@ impl Log {
     pub fn retire_outlived(&self) {
         let age = self.segments.newest_id().0.saturating_sub(OUTLIVED_AFTER * self.segments.limit());
         let is_outlived = |s: &Segment| s.id.0 < age && !s.tail.lock().rows.is_empty();
-        Stream::ALL.iter().for_each(|&stream| self.retire_if(stream, is_outlived));
+        self.stream_ids().for_each(|stream| self.retire_if(stream, is_outlived));
     }
 
     /// The open segment takes no more records; its writer seals it.
-    pub(super) fn retire_active(&self, stream: Stream) {
+    pub(super) fn retire_active(&self, stream: StreamId) {
         self.retire_if(stream, |_| true);
     }
 
-    fn retire_if(&self, stream: Stream, condition: impl Fn(&Segment) -> bool) {
+    fn retire_if(&self, stream: StreamId, condition: impl Fn(&Segment) -> bool) {
         let log = self.stream(stream);
         if let Some(segment) = log.active.lock().take_if(|segment| condition(segment)) {
             segment.tail.lock().close(segment.id, segment.synced());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Log, WANT_SYNCED, WANT_WRITTEN};
 use crate::error::{Error, Result};
-use crate::segment::{Segment, Stream};
+use crate::segment::{Segment, StreamId};
 use crate::sync::atomic::Ordering;
 use crate::types::Durability;
 
@@ -16,7 +16,7 @@ pub struct Ticket {
     /// At which offset.
     pub end: u64,
     /// Of which stream.
-    pub stream: Stream,
+    pub stream: StreamId,
 }
 
 impl Log {

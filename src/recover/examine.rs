@@ -124,8 +124,8 @@ async fn look(r: &Recovery, slot: u16, file: Arc<dyn DiskFile>, is_locked: bool)
             one.report.bytes_read += footer.bytes_read;
             one.report.records += u64::from(footer.trailer.rows);
             let (batch, parts, summary) = gather(r, slot, header.id, footer.rows());
-            let (id, stream, newest) = (header.id, header.stream, footer.trailer.newest);
-            one.state = State::Used(Used { id, stream, summary, newest, batch, parts, unsealed: None });
+            let (id, tag, newest) = (header.id, header.tag(), footer.trailer.newest);
+            one.state = State::Used(Used { id, tag, summary, newest, batch, parts, unsealed: None });
         }
         Err(_) if !is_locked => return Ok(None),
         Err(defect) => {
@@ -157,7 +157,7 @@ async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: 
         one.report.note(format!("{} is cut off at {len} bytes; what is older is dropped", segment_name(one.slot)));
         one.report.dropped_damaged += 1;
     }
-    let (id, stream, rows, newest) = (header.id, header.stream, scanned.rows, scanned.newest);
+    let (id, tag, rows, newest) = (header.id, header.tag(), scanned.rows, scanned.newest);
     if rows.is_empty() {
         if one.doubt.is_some() {
             one.state = State::Lost { is_whole };
@@ -166,7 +166,7 @@ async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: 
     }
     let (batch, parts, summary) = gather(r, one.slot, id, rows.iter().copied());
     let unsealed = Some(Unsealed { rows, synced: scanned.synced });
-    one.state = State::Used(Used { id, stream, summary, newest, batch, parts, unsealed });
+    one.state = State::Used(Used { id, tag, summary, newest, batch, parts, unsealed });
     Ok(())
 }
 

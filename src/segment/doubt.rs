@@ -1,6 +1,7 @@
 //! What may not be served where damage hides keys: a hidden record may have replaced anything that is older (P2).
 
 use super::{Stream, Summary};
+use crate::format::segment_header::StreamTag;
 use crate::types::{SegmentId, Sequence};
 
 /// Records are hidden whose keys nobody knows.
@@ -9,7 +10,7 @@ pub enum Doubt {
     /// None of them is newer than this: the segment's trailer says so, or a record behind them.
     UpTo(Sequence),
     /// They are in this segment of this stream.
-    In(u8, SegmentId),
+    In(StreamTag, SegmentId),
     /// They are in a segment of which nothing is known.
     Anywhere,
 }
@@ -17,7 +18,7 @@ pub enum Doubt {
 /// What is known of a readable segment.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
-    stream: u8,
+    stream: StreamTag,
     id: SegmentId,
     min: Sequence,
     max: Sequence,
@@ -25,7 +26,7 @@ pub struct Extent {
 
 impl Extent {
     /// Of a segment that holds this; none if it holds nothing.
-    pub fn of(stream: u8, id: SegmentId, summary: &Summary) -> Option<Self> {
+    pub fn of(stream: StreamTag, id: SegmentId, summary: &Summary) -> Option<Self> {
         let (min, max) = (Sequence(summary.min_sequence), Sequence(summary.max_sequence));
         (min <= max).then_some(Self { stream, id, min, max })
     }
@@ -35,10 +36,10 @@ impl Doubt {
     /// Up to which sequence nothing is served. What is hidden is older than the next segment of its stream, if that is
     /// there and the stream is not that of moved records; else it may be newer than all there is.
     pub fn floor(self, extents: &[Extent]) -> Sequence {
-        let later = |stream: u8, id: SegmentId| extents.iter().filter(move |e| e.stream == stream && e.id > id);
+        let later = |stream: StreamTag, id: SegmentId| extents.iter().filter(move |e| e.stream == stream && e.id > id);
         let bound = match self {
             Self::UpTo(newest) => Some(newest),
-            Self::In(stream, id) if stream != Stream::Reinserted as u8 => later(stream, id).map(|e| e.min).min(),
+            Self::In(tag, id) if tag.stream != Stream::Reinserted as u8 => later(tag, id).map(|e| e.min).min(),
             _ => None,
         };
         match bound {
@@ -56,12 +57,20 @@ mod tests {
     fn the_floor_is_above_whatever_may_have_been_replaced() {
         let extent =
             |stream, id, min, max| Extent { stream, id: SegmentId(id), min: Sequence(min), max: Sequence(max) };
-        let extents = [extent(0, 1, 1, 10), extent(0, 3, 20, 30), extent(0, 4, 31, 40), extent(1, 5, 2, 35)];
+        let [new, moved, of_other] = [(0, 0), (1, 0), (0, 7)].map(|(stream, group)| StreamTag { stream, group });
+        let extents = [
+            extent(new, 1, 1, 10),
+            extent(new, 3, 20, 30),
+            extent(new, 4, 31, 40),
+            extent(moved, 5, 2, 35),
+            extent(of_other, 6, 12, 15),
+        ];
         let floor = |doubt: Doubt| doubt.floor(&extents).0;
         assert_eq!(floor(Doubt::UpTo(Sequence(12))), 11, "the newest of them replaced nothing that is as new");
-        assert_eq!(floor(Doubt::In(0, SegmentId(2))), 19, "older than the next segment of the stream");
-        assert_eq!(floor(Doubt::In(0, SegmentId(4))), 40, "the last of its stream: maybe newer than all");
-        assert_eq!(floor(Doubt::In(1, SegmentId(2))), 40, "moved records are in no order");
+        assert_eq!(floor(Doubt::In(new, SegmentId(2))), 19, "older than the next segment of the stream");
+        assert_eq!(floor(Doubt::In(new, SegmentId(4))), 40, "the last of its stream: maybe newer than all");
+        assert_eq!(floor(Doubt::In(moved, SegmentId(2))), 40, "moved records are in no order");
+        assert_eq!(floor(Doubt::In(of_other, SegmentId(2))), 11, "another group's streams are others");
         assert_eq!(floor(Doubt::Anywhere), 40);
         assert_eq!(Doubt::Anywhere.floor(&[]).0, 0);
     }

@@ -123,6 +123,7 @@ async fn trailed(
         // That of which the least is known.
         stream: Stream::Reinserted as u8,
         directory_id: directory_id.or(header.map(|h| h.directory_id)).unwrap_or_default(),
+        group: 0,
     }))
 }
 

@@ -10,7 +10,7 @@ use crate::backend::{DiskFile, exact};
 use crate::format::footer::Row;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::types::{RecordKind, SegmentId, Sequence};
+use crate::types::{Group, RecordKind, SegmentId, Sequence};
 
 mod doubt;
 pub mod identity;
@@ -22,7 +22,7 @@ pub use doubt::{Doubt, Extent};
 pub use set::SegmentSet;
 pub use tail::Tail;
 
-/// The append streams: each has its own open segment.
+/// The append streams that each group has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stream {
@@ -37,18 +37,34 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// How many there are.
+    pub const COUNT: usize = 4;
     /// All of them, in the order of their numbers.
-    pub const ALL: [Stream; 4] = [Stream::New, Stream::Reinserted, Stream::ShortLived, Stream::Main];
+    pub const ALL: [Stream; Stream::COUNT] = [Stream::New, Stream::Reinserted, Stream::ShortLived, Stream::Main];
 
     /// The stream of this number in a segment's header; of a number that no header has, that of new entries.
     pub fn of_number(number: u8) -> Self {
         Self::ALL.into_iter().find(|stream| *stream as u8 == number).unwrap_or(Self::New)
     }
 
+    /// This stream of a group.
+    pub fn of(self, group: Group) -> StreamId {
+        StreamId { group, stream: self }
+    }
+
     /// Whether its segments are the main log: of entries that were wanted more than once.
     pub fn is_main(self) -> bool {
         matches!(self, Self::Reinserted | Self::Main)
     }
+}
+
+/// An append stream of a group: each has its own open segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamId {
+    /// Whose.
+    pub group: Group,
+    /// Which of them.
+    pub stream: Stream,
 }
 
 /// No part of the segment was lost.
@@ -98,7 +114,7 @@ pub struct Name {
     /// Which file.
     pub slot: u16,
     /// Which stream filled it.
-    pub stream: Stream,
+    pub stream: StreamId,
     /// The file's path.
     pub path: PathBuf,
 }
@@ -110,7 +126,7 @@ pub struct Segment {
     /// Which file.
     pub slot: u16,
     /// Which stream filled it.
-    pub stream: Stream,
+    pub stream: StreamId,
     /// The file's path.
     pub path: PathBuf,
     file: RwLock<Arc<dyn DiskFile>>,

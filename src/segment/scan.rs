@@ -294,14 +294,14 @@ pub async fn read_trailer(file: &dyn DiskFile, segment_len_bytes: u64) -> io::Re
 pub async fn doubt(file: &dyn DiskFile, header: &SegmentHeader, found: &Scanned) -> io::Result<Option<Doubt>> {
     // A file has its full length before its header is written.
     if file.len().await? < header.segment_len_bytes {
-        return Ok(Some(Doubt::In(header.stream, header.id)));
+        return Ok(Some(Doubt::In(header.tag(), header.id)));
     }
     let Some(hidden_at) = found.hidden_at else { return Ok(None) };
     let trailer = read_trailer(file, header.segment_len_bytes).await?.filter(|t| t.segment == header.id);
     // But for moved records, sequences ascend with offsets.
     let next = found.rows.last().filter(|row| row.offset() > hidden_at && header.stream != Stream::Reinserted as u8);
     let newest = trailer.map(|t| t.max_sequence).or(next.map(|row| row.sequence));
-    Ok(Some(newest.map_or(Doubt::In(header.stream, header.id), Doubt::UpTo)))
+    Ok(Some(newest.map_or(Doubt::In(header.tag(), header.id), Doubt::UpTo)))
 }
 
 /// The footer of a segment that is sealed.

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Segment;
+use super::{Segment, Stream, StreamId};
 use crate::backend::closed::Closed;
 use crate::format::file_name;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Notify, RwLock};
-use crate::types::SegmentId;
+use crate::types::{Group, SegmentId};
 
 /// What a slot is.
 #[derive(Clone)]
@@ -19,8 +19,8 @@ enum State {
     Free,
     /// There may be a file, which is not made to its end.
     HalfMade,
-    /// Someone is about to use it, or to remove it.
-    Taken,
+    /// Someone is about to use it, for a group, or to remove it.
+    Taken(Option<Group>),
     /// A segment.
     Used(Arc<Segment>),
 }
@@ -61,6 +61,8 @@ pub struct SegmentSet {
     dir: PathBuf,
     segment_len_bytes: u64,
     limit: u64,
+    /// By group: most segments of it, if there is a limit of its own.
+    quotas: Vec<Option<u64>>,
     slots: RwLock<Vec<State>>,
     live: Vec<Live>,
     next_id: AtomicU64,
@@ -71,13 +73,21 @@ pub struct SegmentSet {
 }
 
 impl SegmentSet {
-    /// A set of at most `limit` segments, in a directory that has files in slots below `existing`.
-    pub fn new(dir: PathBuf, segment_len_bytes: u64, limit: u64, existing: usize) -> Self {
+    /// A set of at most `limit` segments, of each group at most its quota, in a directory that has files in slots below
+    /// `existing`.
+    pub fn new(
+        dir: PathBuf,
+        segment_len_bytes: u64,
+        limit: u64,
+        quotas: Vec<Option<u64>>,
+        existing: usize,
+    ) -> Self {
         let len = existing.max(limit as usize);
         Self {
             dir,
             segment_len_bytes,
             limit,
+            quotas,
             slots: RwLock::new(vec![State::Absent; len]),
             live: (0..len).map(|_| Live::default()).collect(),
             next_id: AtomicU64::new(1),
@@ -169,22 +179,36 @@ impl SegmentSet {
 
     /// No reader finds the segment any more; the slot is not given out before [`SegmentSet::set_free`].
     pub fn retire(&self, slot: u16) {
-        self.slots.write()[slot as usize] = State::Taken;
+        self.slots.write()[slot as usize] = State::Taken(None);
     }
 
     /// Something that is not ours stands in the slot's place: it is never given out.
     pub fn block(&self, slot: u16) {
         if let Some(state) = self.slots.write().get_mut(slot as usize) {
-            *state = State::Taken;
+            *state = State::Taken(None);
         }
     }
 
-    /// Gives out a slot if more than `reserve` are available: a free file first, since written extents are quicker
-    /// than fresh ones (FINDINGS.md); in turn, so that a slot number comes back late.
-    pub fn take(&self, reserve: u64) -> Option<Taken> {
+    /// How many segments are kept from a stream: the last for what eviction rewrites, since without it no room could be made.
+    /// Where there are several groups the very last is for the common one's, which takes their markers. Of all, and of those
+    /// of its group.
+    pub fn reserves(&self, of: StreamId) -> (u64, u64) {
+        let rewrites = of.stream == Stream::Reinserted;
+        let has_groups = u64::from(self.quotas.len() > 1);
+        match (of.group, rewrites) {
+            (Group::COMMON, true) => (0, 0),
+            (_, true) => (has_groups, 0),
+            (_, false) => (has_groups + 1, 1),
+        }
+    }
+
+    /// Gives out a slot for a segment of this stream if more are available than it must leave: a free file first, since
+    /// written extents are quicker than fresh ones (FINDINGS.md); in turn, so that a slot number comes back late.
+    pub fn take(&self, of: StreamId) -> Option<Taken> {
+        let (reserve, own_reserve) = self.reserves(of);
         let mut slots = self.slots.write();
         let may_grow = !self.is_growth_stopped();
-        if self.census_of(&slots, may_grow).available <= reserve {
+        if self.census_of(&slots, may_grow).available <= reserve || self.room_of(&slots, of.group) <= own_reserve {
             return None;
         }
         let start = self.cursor.load(Ordering::Relaxed) as usize % slots.len();
@@ -193,7 +217,7 @@ impl SegmentSet {
         let whole = first(|state| matches!(state, State::Free));
         let there = whole.or_else(|| first(|state| matches!(state, State::HalfMade)).filter(|_| may_grow));
         let slot = there.or_else(|| (0..slots.len()).find(|&i| matches!(slots[i], State::Absent)))?;
-        slots[slot] = State::Taken;
+        slots[slot] = State::Taken(Some(of.group));
         self.cursor.store(slot as u64 + 1, Ordering::Relaxed);
         Some(Taken { slot: slot as u16, exists: there.is_some(), is_whole: whole.is_some() })
     }
@@ -230,7 +254,7 @@ impl SegmentSet {
                     census.files += 1;
                     half_made += 1;
                 }
-                State::Taken => census.files += 1,
+                State::Taken(_) => census.files += 1,
                 State::Used(segment) => {
                     census.files += 1;
                     census.sealed += u64::from(segment.is_sealed());
@@ -240,6 +264,33 @@ impl SegmentSet {
         let growth = if may_grow { half_made + self.limit.saturating_sub(census.files) } else { 0 };
         census.available = census.free + growth;
         census
+    }
+
+    /// Segments that a group may still take, as far as its own limit goes.
+    pub fn group_room(&self, group: Group) -> u64 {
+        if self.quota(group).is_none() { u64::MAX } else { self.room_of(&self.slots.read(), group) }
+    }
+
+    fn room_of(&self, slots: &[State], group: Group) -> u64 {
+        self.quota(group).map_or(u64::MAX, |quota| quota.saturating_sub(held(slots, group)))
+    }
+
+    /// Most segments of a group, if there is a limit of its own.
+    pub fn quota(&self, group: Group) -> Option<u64> {
+        self.quotas.get(usize::from(group.0)).copied().flatten()
+    }
+
+    /// Segments of a group, those that are being opened too.
+    pub fn group_segments(&self, group: Group) -> u64 {
+        held(&self.slots.read(), group)
+    }
+
+    /// Bytes that a group's segments take, and of these those of records that are served.
+    pub fn group_bytes(&self, group: Group) -> (u64, u64) {
+        let slots = self.slots.read();
+        let is_its = |(_, state): &(usize, &State)| matches!(state, State::Used(s) if s.stream.group == group);
+        let live = slots.iter().enumerate().filter(is_its).map(|(slot, _)| self.live_bytes_of(slot as u16)).sum();
+        (held(&slots, group) * self.segment_len_bytes, live)
     }
 
     /// Whether there are more files than the capacity holds (it was made smaller).
@@ -287,6 +338,15 @@ impl SegmentSet {
     }
 }
 
+fn held(slots: &[State], group: Group) -> u64 {
+    let is_its = |state: &&State| match state {
+        State::Taken(of) => *of == Some(group),
+        State::Used(segment) => segment.stream.group == group,
+        State::Absent | State::Free | State::HalfMade => false,
+    };
+    slots.iter().filter(is_its).count() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::{Pin, pin};
@@ -294,21 +354,23 @@ mod tests {
 
     use super::*;
 
+    const REWRITES: StreamId = StreamId { group: Group::COMMON, stream: Stream::Reinserted };
+
     /// On a full disk a file that is not made to its end is no room: nobody is sent there instead of waiting for eviction.
     #[test]
     fn half_made_files_are_given_out_only_while_files_may_grow() {
-        let set = SegmentSet::new("/cache".into(), 4096, 4, 0);
+        let set = SegmentSet::new("/cache".into(), 4096, 4, vec![None], 0);
         set.set_half_made(0);
         set.set_half_made(1);
         assert_eq!((set.census().available, set.census().files, set.census().free), (4, 2, 0));
         set.allow_growth(false);
         assert_eq!(set.census().available, 0);
-        assert!(set.take(0).is_none());
+        assert!(set.take(REWRITES).is_none());
         set.set_free(2);
-        let taken = set.take(0).expect("a whole file needs no room");
+        let taken = set.take(REWRITES).expect("a whole file needs no room");
         assert!(taken.slot == 2 && taken.exists && taken.is_whole);
         set.allow_growth(true);
-        let taken = set.take(0).expect("there is one");
+        let taken = set.take(REWRITES).expect("there is one");
         assert!(taken.slot < 2 && taken.exists && !taken.is_whole, "{taken:?}");
     }
 
@@ -316,7 +378,7 @@ mod tests {
     /// disk that hangs.
     #[test]
     fn who_waits_for_room_is_told_that_files_may_grow_again() {
-        let set = SegmentSet::new("/cache".into(), 4096, 4, 0);
+        let set = SegmentSet::new("/cache".into(), 4096, 4, vec![None], 0);
         let mut context = Context::from_waker(Waker::noop());
         let mut is_told = |room: Pin<&mut _>| Future::poll(room, &mut context).is_ready();
         let mut room = pin!(set.room.notified());
@@ -326,5 +388,26 @@ mod tests {
         assert!(!is_told(room.as_mut()));
         set.allow_growth(true);
         assert!(is_told(room));
+    }
+
+    #[test]
+    fn a_group_takes_no_more_than_its_quota_and_leaves_the_last_for_rewrites() {
+        let set = SegmentSet::new("/cache".into(), 4096, 20, vec![None, Some(4), None], 0);
+        let take = |group, stream: Stream| set.take(stream.of(Group(group)));
+        let taken: Vec<_> = std::iter::from_fn(|| take(1, Stream::New)).collect();
+        assert_eq!((taken.len(), set.group_segments(Group(1)), set.group_room(Group(1))), (3, 3, 1));
+        assert!(take(1, Stream::Reinserted).is_some() && take(1, Stream::Reinserted).is_none());
+        assert!(take(0, Stream::New).is_some() && take(2, Stream::Main).is_some(), "others do not feel it");
+        set.set_free(taken[0].slot);
+        assert!(take(1, Stream::New).is_none() && take(1, Stream::Reinserted).is_some());
+    }
+
+    #[test]
+    fn the_last_of_all_is_for_the_markers_of_all_groups() {
+        let set = SegmentSet::new("/cache".into(), 4096, 6, vec![None, None], 0);
+        let take = |group, stream: Stream| set.take(stream.of(Group(group))).is_some();
+        assert_eq!((0..6).filter(|_| take(0, Stream::New)).count(), 4, "two are left");
+        assert!(!take(1, Stream::ShortLived) && take(1, Stream::Reinserted) && !take(1, Stream::Reinserted));
+        assert!(take(0, Stream::Reinserted) && !take(0, Stream::Reinserted));
     }
 }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::fold::{Fate, Fold, Newest};
 use super::object::{Files, Judge, Judged, stays};
 use super::records::hex;
-use super::{Inspector, ObjectInfo, escape};
+use super::escape::shown;
+use super::{Inspector, ObjectInfo};
 use crate::error::Result;
 use crate::format::file_name::segment_name;
 use crate::format::record::{self, HEADER_BYTES};
@@ -46,11 +47,13 @@ impl EntryState {
 /// An entry.
 #[derive(Debug, Clone, Serialize)]
 pub struct EntryInfo {
-    /// Its key, escaped; none if it cannot be read.
+    /// The namespace that it is in, escaped.
+    pub namespace: Option<String>,
+    /// Its key, escaped, within its namespace; none if it cannot be read.
     pub key: Option<String>,
-    /// Its key in hexadecimal.
+    /// Its key in hexadecimal, as it stands on disk.
     pub key_hex: Option<String>,
-    /// Length of the key in bytes.
+    /// Length of the key in bytes, as it stands on disk.
     pub key_len: u32,
     /// Length of the metadata in bytes.
     pub metadata_len: u32,
@@ -123,8 +126,11 @@ impl Inspector {
             }
             _ => EntryState::Served,
         };
+        let (namespace, shown) = key.map(|key| shown(newest.kind, key)).unzip();
+        let namespace = namespace.flatten();
         Ok(Some(EntryInfo {
-            key: key.map(escape),
+            namespace,
+            key: shown,
             key_hex: key.map(hex),
             key_len: header.map_or(0, |h| h.key_len),
             metadata_len: header.map_or(0, |h| u32::from(h.metadata_len)),

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::format::namespace;
+use crate::types::RecordKind;
+
 /// Readable text of any bytes. Printable characters stand for themselves; a backslash is doubled; control, format (the
 /// marks that turn the direction of text among them), combining and unassigned characters become `\n`, `\u{202e}` and
 /// the like; bytes that are not UTF-8 become `\xff`. Different bytes give different text.
@@ -22,9 +25,32 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// Namespace and key of a key as it stands on disk, both as readable text. Of a purge's key, the first byte stays before what
+/// it selects.
+pub(super) fn shown(kind: RecordKind, key: &[u8]) -> (Option<String>, String) {
+    let (first, rest) = key.split_at(usize::from(kind == RecordKind::Purge).min(key.len()));
+    let in_one = matches!(kind, RecordKind::Put | RecordKind::Head | RecordKind::Delete | RecordKind::Purge);
+    match namespace::split(rest).filter(|_| in_one) {
+        Some(split) => (Some(escape(split.name.as_bytes())), escape(first) + &escape(split.key)),
+        None => (None, escape(key)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{escape, shown};
+    use crate::format::namespace::prefix;
+    use crate::types::RecordKind;
+
+    #[test]
+    fn a_key_in_a_namespace_is_shown_as_both() {
+        let key = [&prefix("a\u{1b}").unwrap()[..], b"user\n"].concat();
+        let both = (Some("a\\u{1b}".to_owned()), "user\\n".to_owned());
+        assert_eq!((shown(RecordKind::Put, &key), shown(RecordKind::Put, b"plain")), (both, (None, "plain".into())));
+        let purge = [&[1][..], &prefix("a").unwrap()].concat();
+        assert_eq!(shown(RecordKind::Purge, &purge), (Some("a".into()), "\\u{1}".into()));
+        assert_eq!(shown(RecordKind::Marker, &key).0, None, "a marker has no key of a user's");
+    }
 
     #[test]
     fn nothing_that_steers_a_terminal_passes() {

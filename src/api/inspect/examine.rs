@@ -11,7 +11,7 @@ use crate::format::file_name::segment_name;
 use crate::format::footer::{FooterDefect, Row};
 use crate::format::manifest::Manifest;
 use crate::format::record::{self, HEADER_BYTES};
-use crate::format::segment_header::{FREE_STREAM, SegmentHeader};
+use crate::format::segment_header::{FREE_STREAM, SegmentHeader, StreamTag};
 use crate::segment::Doubt;
 use crate::segment::identity::{Identified, Identity, identify};
 use crate::segment::scan::{self, Damage, Scope, Seen};
@@ -50,7 +50,7 @@ pub struct Examined {
     /// Its header.
     pub head: Identified,
     /// What it was sealed or begun as, also where the header is lost.
-    pub segment: Option<(u8, SegmentId)>,
+    pub segment: Option<(StreamTag, SegmentId)>,
     /// What it is.
     pub state: SegmentState,
     /// One row a record.
@@ -99,7 +99,7 @@ impl Examined {
             name,
             len_bytes,
             head,
-            segment: header_of(&head).map(|h| (h.stream, h.id)),
+            segment: header_of(&head).map(|h| (h.tag(), h.id)),
             state,
             rows: Vec::new(),
             damage: Vec::new(),

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::examine::{header_of, read_head};
 use super::summary::stream_name;
-use super::{Inspector, SegmentState, escape};
+use super::escape::shown;
+use super::{Inspector, SegmentState};
 use crate::backend::{Backend, OpenMode};
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -30,11 +31,13 @@ pub struct RecordInfo {
     pub sequence: Option<u64>,
     /// Digest of its key in hexadecimal; none for pads and holes, and without the directory's manifest.
     pub digest: Option<String>,
-    /// Its key, escaped.
+    /// The namespace that it is in, escaped.
+    pub namespace: Option<String>,
+    /// Its key, escaped, within its namespace.
     pub key: Option<String>,
-    /// Its key in hexadecimal.
+    /// Its key in hexadecimal, as it stands on disk.
     pub key_hex: Option<String>,
-    /// Length of the key in bytes.
+    /// Length of the key in bytes, as it stands on disk.
     pub key_len: u32,
     /// Length of the metadata in bytes.
     pub metadata_len: u32,
@@ -163,6 +166,7 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
             len_bytes: end.saturating_sub(damage.offset),
             sequence: None,
             digest: None,
+            namespace: None,
             key: None,
             key_hex: None,
             key_len: 0,
@@ -182,13 +186,15 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
             let chunk = if header.kind == RecordKind::Chunk { ChunkKey::decode(key) } else { None };
             let is_head = header.kind == RecordKind::Head && defect.is_none();
             let head = if is_head { ObjectHead::decode(value) } else { None };
+            let (namespace, shown) = shown(header.kind, key);
             RecordInfo {
                 offset,
                 kind: kind_name(header.kind),
                 len_bytes: header.record_bytes(),
                 sequence: (!is_pad).then_some(header.sequence.0),
                 digest: row.filter(|_| has_seed).map(|row| format!("{:016x}", row.digest.0)),
-                key: (!is_pad).then(|| escape(key)),
+                namespace,
+                key: (!is_pad).then_some(shown),
                 key_hex: (!is_pad).then(|| hex(key)),
                 key_len: header.key_len,
                 metadata_len: u32::from(header.metadata_len),

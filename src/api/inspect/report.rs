@@ -56,6 +56,8 @@ pub struct SegmentSummary {
     pub state: SegmentState,
     /// What was appended to it: `new`, `reinserted`, `short_lived` or `main`.
     pub stream: Option<&'static str>,
+    /// Whose streams' it is: digest of the namespace's name in hexadecimal; none if it is everybody's.
+    pub group: Option<String>,
     /// Length of the file, in bytes.
     pub len_bytes: u64,
     /// Bytes of records that are served.

@@ -101,6 +101,7 @@ fn of_segment(one: &Examined) -> SegmentSummary {
         file: one.name.clone(),
         state: one.state,
         stream: header.and_then(|h| stream_name(h.stream)),
+        group: header.filter(|h| h.group > 0).map(|h| format!("{:016x}", h.group)),
         len_bytes: one.len_bytes,
         live_bytes: 0,
         dead_bytes: 0,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use esker::inspect::{ChunkFault, EntryInfo, Explanation, ObjectInfo, Verdict, Version, escape};
 
-use crate::words::{self, grouped, shortened, time};
+use crate::words::{self, grouped, time};
 
 /// The head of the table of entries. Its columns have fixed widths, since its lines come as they are read.
 pub fn entries_head(out: &mut impl Write) -> io::Result<()> {
@@ -17,7 +17,7 @@ pub fn entry(out: &mut impl Write, entry: &EntryInfo) -> io::Result<()> {
         0 => grouped(u64::from(object.chunks)),
         missing => format!("{} of {}", grouped(u64::from(object.chunks) - missing), grouped(u64::from(object.chunks))),
     };
-    let key = entry.key.as_deref().map_or("-".into(), |key| shortened(key, entry.key_len));
+    let key = words::key(entry.namespace.as_deref(), entry.key.as_deref(), entry.key_len);
     let defect = entry.defect.as_ref().map(|defect| format!("  <- DAMAGED: {defect}")).unwrap_or_default();
     let cells = [
         grouped(entry.value_len),

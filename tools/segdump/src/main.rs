@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use esker::backend::tokio_fs::TokioFs;
 use esker::clock::{Clock, SystemClock};
+use esker::format::namespace::{prefix, split};
 use esker::inspect::{ChunkFault, EntryInfo, Finding, Inspector, Piece, RecordInfo, Value, Verdict, escape};
 
 use segdump::lines::Lines;
@@ -69,6 +70,9 @@ struct Get {
     /// The key is given in hexadecimal
     #[arg(long)]
     hex: bool,
+    /// The namespace that the key is in
+    #[arg(long)]
+    namespace: Option<String>,
     /// Print the value's bytes as they are, on a terminal too
     #[arg(long, conflicts_with = "json")]
     raw: bool,
@@ -86,6 +90,9 @@ struct Explain {
     /// The key is given in hexadecimal
     #[arg(long)]
     hex: bool,
+    /// The namespace that the key is in
+    #[arg(long)]
+    namespace: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -180,7 +187,7 @@ async fn entries(out: &mut (impl Write + Send), args: &Dir) -> Result<ExitCode> 
 }
 
 async fn get(out: &mut impl Write, args: &Get) -> Result<ExitCode> {
-    let key = key_of(&args.key, args.hex)?;
+    let key = key_of(&args.key, args.hex, args.namespace.as_deref())?;
     let inspector = inspector(&args.dir);
     let finding = inspector.get(&key).await?;
     let is_served = finding.verdict == Verdict::Served;
@@ -207,14 +214,21 @@ async fn get(out: &mut impl Write, args: &Get) -> Result<ExitCode> {
     Ok(if is_served && fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn key_of(text: &str, is_hex: bool) -> Result<Vec<u8>> {
-    if is_hex { unhex(text).context("KEY is not hexadecimal") } else { Ok(text.as_bytes().to_vec()) }
+/// The key as it stands on disk.
+fn key_of(text: &str, is_hex: bool, namespace: Option<&str>) -> Result<Vec<u8>> {
+    let key = if is_hex { unhex(text).context("KEY is not hexadecimal")? } else { text.as_bytes().to_vec() };
+    let prefix = match namespace {
+        Some(name) => prefix(name).context("a namespace's name has 1 to 64 bytes")?,
+        None => Vec::new(),
+    };
+    Ok([prefix, key].concat())
 }
 
 /// All that is known of it, up to the value: that may be longer than memory, and follows as it is read.
 fn begin_json(out: &mut impl Write, key: &[u8], finding: &Finding) -> Result<()> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
+        namespace: Option<String>,
         key: String,
         #[serde(flatten)]
         finding: &'a Finding,
@@ -222,7 +236,12 @@ fn begin_json(out: &mut impl Write, key: &[u8], finding: &Finding) -> Result<()>
         metadata_hex: String,
     }
     let (value_len, metadata_hex) = (finding.len_bytes(), hex(&finding.metadata));
-    let text = serde_json::to_string_pretty(&Answer { key: escape(key), finding, value_len, metadata_hex })?;
+    let (namespace, key) = match split(key) {
+        Some(split) => (Some(escape(split.name.as_bytes())), split.key),
+        None => (None, key),
+    };
+    let answer = Answer { namespace, key: escape(key), finding, value_len, metadata_hex };
+    let text = serde_json::to_string_pretty(&answer)?;
     write!(out, "{},\n  \"value_hex\": \"", text.trim_end_matches(['}', '\n']))?;
     Ok(())
 }
@@ -249,7 +268,7 @@ async fn write_value(out: &mut impl Write, mut value: Value<'_>, shape: Shape) -
 }
 
 async fn explain(out: &mut impl Write, args: &Explain) -> Result<ExitCode> {
-    let key = key_of(&args.key, args.hex)?;
+    let key = key_of(&args.key, args.hex, args.namespace.as_deref())?;
     let explanation = inspector(&args.dir).explain(&key).await?;
     if args.json {
         json(out, &explanation)?;

@@ -7,6 +7,8 @@ use esker::inspect::{
     Finding, Listing, RecordInfo, SegmentState, SegmentSummary, Summary, Verdict, VerifyReport, escape,
 };
 
+use esker::format::namespace;
+
 use crate::table::{self, Align};
 
 /// Longest key that a table shows whole, in characters.
@@ -118,7 +120,7 @@ pub fn records_head(out: &mut impl Write) -> io::Result<()> {
 /// A line for a record.
 pub fn record(out: &mut impl Write, record: &RecordInfo) -> io::Result<()> {
     let count = |n: u64| if record.key.is_some() { grouped(n) } else { "-".into() };
-    let key = record.key.as_deref().map_or("-".into(), |key| shortened(key, record.key_len));
+    let key = key(record.namespace.as_deref(), record.key.as_deref(), record.key_len);
     let defect = record.defect.as_ref().map(|d| format!("<- DAMAGED: {d}")).unwrap_or_default();
     let id = record.object_id.map_or_else(String::new, grouped);
     // The key of a chunk is its place in its object; that of a head is the user's.
@@ -196,10 +198,14 @@ pub fn not_served(key: &[u8], finding: &Finding) -> String {
 
 /// A key as a sentence has it, not escaped.
 pub(crate) fn name(key: &[u8]) -> String {
+    let (whose, key) = match namespace::split(key) {
+        Some(split) => (format!("[{}] ", split.name), split.key),
+        None => (String::new(), key),
+    };
     let key = String::from_utf8_lossy(key);
     let shown: String = key.chars().take(KEY_CHARS).collect();
     let dots = if shown.len() < key.len() { "..." } else { "" };
-    shown + dots
+    whose + &shown + dots
 }
 
 /// Where a value was found.
@@ -261,7 +267,13 @@ pub fn verify(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
     }
 }
 
-pub(crate) fn shortened(key: &str, len_bytes: u32) -> String {
+/// A key as tables show it: the namespace in brackets, if it is in one.
+pub(crate) fn key(namespace: Option<&str>, key: Option<&str>, len_bytes: u32) -> String {
+    let whose = namespace.map(|name| format!("[{name}] ")).unwrap_or_default();
+    key.map_or("-".into(), |key| whose + &shortened(key, len_bytes))
+}
+
+fn shortened(key: &str, len_bytes: u32) -> String {
     if key.chars().count() <= KEY_CHARS {
         return key.to_owned();
     }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::format::file_name::segment_name;
 use crate::format::length::class_bytes;
 use crate::format::manifest::Manifest;
+use crate::format::namespace;
 use crate::format::object::{CHUNK_KEY_BYTES, ObjectHead};
 use crate::format::record::record_len;
 
@@ -70,7 +71,11 @@ fn note_missing(report: &mut VerifyReport, fold: &Fold, manifest: &Manifest, at:
     // A value that is no object's is damage, and was found as such.
     let (Some(head), Some((slot, _))) = (&record.object, fold.segment(at)) else { return };
     let (object, _) = ObjectInfo::assemble(head, fold, &manifest.seed);
-    let shown = record.key.get(..MAX_KEY_SHOWN).map_or_else(|| escape(&record.key), |start| escape(start) + "...");
+    let (whose, key) = match namespace::split(&record.key) {
+        Some(split) => (format!("[{}] ", escape(split.name.as_bytes())), split.key),
+        None => (String::new(), &record.key[..]),
+    };
+    let shown = whose + &key.get(..MAX_KEY_SHOWN).map_or_else(|| escape(key), |start| escape(start) + "...");
     let text = format!(
         "head at {}: `{shown}` lacks {} of {} chunks ({}); a get of it is a miss",
         at.offset(),

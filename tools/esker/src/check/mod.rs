@@ -5,6 +5,7 @@ pub mod idle;
 pub mod kill;
 pub mod probe;
 pub mod purge;
+pub mod quota;
 pub mod restart;
 pub mod tail;
 
@@ -34,6 +35,8 @@ pub enum Name {
     Tiny,
     /// A purge by prefix of 1 million entries within 10 ms: none is served afterwards, also after kill -9.
     Purge,
+    /// Two namespaces, one flooding: it takes its quota at most, the other one keeps its hit ratio within 1 point.
+    Quota,
     /// p999 of get with eviction going on all the time, against the same load without.
     Tail,
 }
@@ -56,8 +59,8 @@ pub struct Args {
     /// `restart` with 10 million entries of 100 bytes.
     #[arg(long)]
     pub tiny: bool,
-    /// Divide the number of entries of `restart`, `tiny` and `purge` by this, for a quick look; targets are then not met or
-    /// missed in earnest.
+    /// Divide the number of entries of `restart`, `tiny` and `purge`, and the requests of `quota`, by this, for a quick look;
+    /// targets are then not met or missed in earnest.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub shrink: u64,
 }
@@ -178,6 +181,7 @@ fn run(check: Name, args: &Args, dir: &std::path::Path, backend: BackendKind) ->
         Name::Restart => restart::check_restart(&runtime, &dir, backend, args.tiny, args.shrink),
         Name::Tiny => restart::check_tiny(&runtime, &dir, backend, args.shrink),
         Name::Purge => purge::check(&dir, backend, args.shrink),
+        Name::Quota => runtime.block_on(quota::check(&dir, backend, args.shrink)),
         Name::Tail => runtime.block_on(tail::check(&dir, backend)),
     }
 }

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::Lives;
 use super::model::{Death, Fate, Level};
+use super::tenants::{door, user_key};
 use super::write::Write;
-use crate::common::key;
 
 /// Operations of the disk that a last deed may live to see.
 const LAST_OPERATIONS: u64 = 24;
@@ -114,7 +114,10 @@ impl Lives {
         Ok(tokio::spawn(async move {
             match deed {
                 Deed::Write(write) => matches!(write.run(&cache).await, Ok(SetOutcome::Stored { .. })),
-                Deed::Delete(n) => cache.delete(key(n)).await.is_ok(),
+                Deed::Delete(n) => match door(&cache, n) {
+                    Ok(door) => door.delete(&user_key(n)).await.is_ok(),
+                    Err(_) => false,
+                },
                 Deed::Clear => cache.clear().await.is_ok(),
                 Deed::Close => cache.close().await.is_ok(),
                 Deed::Settle(Level::Synced) => cache.sync().await.is_ok(),

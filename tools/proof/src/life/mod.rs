@@ -10,7 +10,7 @@ use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
 use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, Millis};
 
-use crate::common::{Dice, SEGMENT_LEN_BYTES, key, read_value};
+use crate::common::{Dice, SEGMENT_LEN_BYTES, read_value};
 use crate::crew::Broken;
 use crate::streamed;
 
@@ -20,6 +20,7 @@ mod doom;
 mod model;
 mod plan;
 mod tally;
+mod tenants;
 mod weather;
 mod write;
 
@@ -28,6 +29,7 @@ pub use tally::Tally;
 
 use doom::Doom;
 use model::{Fate, Level, Model};
+use tenants::{are_together, check_quotas, door, stream_of, user_key};
 
 const DIR: &str = "/cache";
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
@@ -137,6 +139,7 @@ impl Lives {
                 chunk_len_bytes: 4 << 10,
                 eviction: self.policy_of_a_birth(),
                 admission: self.admission_of_a_birth(),
+                namespaces: self.namespaces_of_a_birth(),
                 ..Config::default()
             })
             .capacity_bytes(self.plan.capacity_bytes)
@@ -226,13 +229,17 @@ impl Lives {
         }
     }
 
-    /// Purges the keys that begin as one does.
+    /// Purges the keys that begin as one does, or the namespace that it is in.
     async fn purge(&mut self, n: u32) -> Result<(), String> {
-        let mut prefix = key(n);
+        let mut prefix = user_key(n);
         prefix.truncate(prefix.len() - self.dice.below(2) as usize);
-        let purged = self.cache()?.purge_prefix(&prefix).await;
-        self.note(format!("purge {}: {purged:?}", prefix.escape_ascii()));
-        let is_covered = |n: &u32| key(*n).starts_with(&prefix);
+        if !are_together(n, 0) && self.dice.one_in(3) {
+            prefix.clear();
+            self.tally.namespaces_purged += 1;
+        }
+        let purged = door(&self.cache()?, n)?.purge(&prefix).await;
+        self.note(format!("purge {} like {n}: {purged:?}", prefix.escape_ascii()));
+        let is_covered = |other: &u32| are_together(n, *other) && user_key(*other).starts_with(&prefix);
         for n in self.model.keys().into_iter().filter(is_covered).collect::<Vec<_>>() {
             match &purged {
                 Ok(()) => self.model.happened(n, Fate::Gone, Level::Synced, None),
@@ -286,10 +293,10 @@ impl Lives {
     }
 
     pub(crate) async fn delete(&mut self, n: u32) -> Result<(), String> {
-        let deleted = self.cache()?.delete(key(n)).await;
+        let deleted = door(&self.cache()?, n)?.delete(&user_key(n)).await;
         self.note(format!("delete {n}: {deleted:?}"));
         match deleted {
-            Ok(was_there) => self.model.happened(n, Fate::Gone, Level::Synced, was_there.then_some(0)),
+            Ok(was_there) => self.model.happened(n, Fate::Gone, Level::Synced, was_there.then_some(stream_of(n, 0))),
             Err(_) if self.is_stormy => self.model.happened(n, Fate::Refused, Level::Volatile, None),
             Err(e) => return Err(format!("delete: {e}")),
         }
@@ -302,13 +309,13 @@ impl Lives {
         if peak > capacity {
             return Err(format!("{peak} bytes on a disk of {capacity}"));
         }
-        Ok(())
+        check_quotas(&self.cache()?)
     }
 }
 
 /// The version that a cache has of a key, if it has any.
 pub(crate) async fn read(cache: &DiskCache, n: u32) -> Result<Option<u32>, String> {
-    let found = streamed::take(cache, n, &key(n)).await?;
+    let found = streamed::take(door(cache, n)?, n, &user_key(n)).await?;
     found
         .map(|(value, metadata)| match read_value(&value) {
             Some((k, version)) if k == n && metadata[..] == version.to_le_bytes() => Ok(version),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::Keeps;
+use super::tenants::STREAMS;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,7 +216,7 @@ impl Model {
     /// P4 after a crash of a roomy cache, before anything else happened: if a record of a stream survived, so did what
     /// was in the stream before it. `answers` are all keys' versions.
     pub fn judge_prefix(&self, before: &Model, answers: &BTreeMap<u32, Option<u32>>, now: u64) -> Result<(), String> {
-        for stream in 0..3 {
+        for stream in 0..3 * STREAMS {
             let survived = before.keys.iter().filter_map(|(key, state)| {
                 let version = answers.get(key).copied().flatten()?;
                 let event = state.events.iter().rfind(|e| e.fate.is_version(version))?;

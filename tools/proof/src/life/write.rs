@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use esker::{DiskCache, Durability, SetOptions, SetOutcome};
+use esker::{DiskCache, Durability, Error, SetOptions, SetOutcome};
 
 use super::model::{Fate, Level};
+use super::tenants::{door, stream_of, user_key};
 use super::{Keeps, Lives};
-use crate::common::{key, value};
+use crate::common::value;
 use crate::streamed::stream;
 
 const SHORT_TTL_MS: u64 = 5_000;
@@ -50,20 +51,21 @@ impl Way {
 impl Write {
     pub(super) async fn run(&self, cache: &DiskCache) -> esker::Result<SetOutcome> {
         let bytes = Bytes::from(value(self.key, self.version, self.len));
+        let (door, key) = (door(cache, self.key).map_err(Error::InvalidInput)?, user_key(self.key));
         match self.way {
-            Way::Whole => cache.set_with(key(self.key), bytes, self.options()).await,
+            Way::Whole => door.set_with(&key, bytes, self.options()).await,
             Way::Renewed => {
-                let set = cache.set_with(key(self.key), bytes, self.options()).await?;
+                let set = door.set_with(&key, bytes, self.options()).await?;
                 let metadata = self.version.to_le_bytes().to_vec();
-                let renewed = cache.set_metadata(key(self.key), metadata, Durability::Buffered).await?;
+                let renewed = door.set_metadata(&key, metadata, Durability::Buffered).await?;
                 Ok(renewed.filter(|outcome| !outcome.is_stored()).unwrap_or(set))
             }
-            Way::Streamed => stream(cache, &key(self.key), bytes, self.options()).await,
+            Way::Streamed => stream(door, &key, bytes, self.options()).await,
             Way::StreamedAgain => {
-                let mut writer = cache.writer(key(self.key), self.options()).await?;
+                let mut writer = door.writer(&key, self.options()).await?;
                 writer.write_bytes(bytes.slice(..bytes.len() / 2)).await?;
                 drop(writer);
-                stream(cache, &key(self.key), bytes, self.options()).await
+                stream(door, &key, bytes, self.options()).await
             }
         }
     }
@@ -90,7 +92,7 @@ impl Write {
 
     /// The append stream that the record goes to.
     pub(super) fn append_stream(&self) -> u8 {
-        if self.ttl_ms.is_some_and(|ttl| ttl <= 60_000) { 2 } else { 0 }
+        stream_of(self.key, if self.ttl_ms.is_some_and(|ttl| ttl <= 60_000) { 2 } else { 0 })
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use esker::clock::{Clock, ManualClock};
-use esker::{BackendKind, Config, DiskCache, Durability, Millis, SetOptions};
+use esker::{BackendKind, Config, DiskCache, Durability, Millis, NamespaceConfig, SetOptions};
 
 use super::history::{Did, Event, History};
 use crate::common::{Dice, key, read_value, value};
-use crate::streamed;
+use crate::streamed::{self, Door};
 
 /// Tasks at work.
 pub const TASKS: u64 = 16;
@@ -18,9 +18,14 @@ pub const TASKS: u64 = 16;
 const HOT_KEYS: u64 = 96;
 /// and all keys: more than the cache holds.
 const KEYS: u64 = 4_096;
+/// One operation in so many is followed by a look at the quotas.
+const OPERATIONS_A_LOOK: u64 = 64;
 /// One get in so many returns what the canary keeps.
 const STALE_ONE_IN: u64 = 200;
 const START_MS: u64 = 1_700_000_000_000;
+/// Keys are in the first, in the second, which has a quota of so many segments, or in none.
+const NAMES: [&str; 2] = ["kept", "limited"];
+const QUOTA: u64 = 6;
 
 /// What a field is made of.
 #[derive(Debug, Clone)]
@@ -100,6 +105,14 @@ pub fn config(backend: BackendKind, memory_bytes: u64) -> Config {
         segment_len_bytes: Some(segment_len_bytes),
         memory_bytes,
         chunk_len_bytes: 4 << 10,
+        namespaces: vec![
+            NamespaceConfig { name: NAMES[0].into(), share_bytes: 8 * segment_len_bytes, ..NamespaceConfig::default() },
+            NamespaceConfig {
+                name: NAMES[1].into(),
+                quota_bytes: Some(QUOTA * segment_len_bytes),
+                ..NamespaceConfig::default()
+            },
+        ],
         ..Config::default()
     }
 }
@@ -238,15 +251,35 @@ impl Worker {
                 0..60 => self.get(k).await?,
                 60..98 => self.set(k).await?,
                 _ => {
-                    self.cache.delete(key(k)).await.map_err(|e| format!("delete {k}: {e}"))?;
+                    self.door(k)?.delete(&key(k)).await.map_err(|e| format!("delete {k}: {e}"))?;
                     Did::Deleted
                 }
             };
             let end = self.tick();
             seen.push((k, Event { begin, end, did }));
+            if self.dice.one_in(OPERATIONS_A_LOOK) {
+                self.check_quotas()?;
+            }
             self.go_on();
         }
         Ok(seen)
+    }
+
+    /// The way to a key.
+    fn door(&self, k: u32) -> Result<Door, String> {
+        match (k % 3).checked_sub(1).and_then(|n| NAMES.get(n as usize)) {
+            Some(name) => Door::named(&self.cache, name).map_err(|e| e.to_string()),
+            None => Ok((&self.cache).into()),
+        }
+    }
+
+    /// V4.
+    fn check_quotas(&self) -> Result<(), String> {
+        let is_over = |used: Option<u64>, quota: Option<u64>| quota.is_some_and(|quota| used > Some(quota));
+        match self.cache.stats().namespaces.into_iter().find(|one| is_over(one.used_bytes, one.quota_bytes)) {
+            Some(one) => Err(format!("over its quota: {one:?}")),
+            None => Ok(()),
+        }
     }
 
     /// The clock goes on, and never steps back.
@@ -265,7 +298,7 @@ impl Worker {
 
     async fn get(&mut self, k: u32) -> Result<Did, String> {
         let clock = self.shared.clock.now().0;
-        let found = streamed::take(&self.cache, k, &key(k)).await.map_err(|e| format!("get {k}: {e}"))?;
+        let found = streamed::take(self.door(k)?, k, &key(k)).await.map_err(|e| format!("get {k}: {e}"))?;
         let Some((bytes, _)) = found else { return Ok(Did::Missed) };
         let version = match read_value(&bytes) {
             Some((of, version)) if of == k => version,
@@ -306,7 +339,7 @@ impl Worker {
             _ => {}
         }
         let value = value(k, version, self.dice.below(len) as usize);
-        let stored = streamed::put(&self.cache, &key(k), version, value, options).await;
+        let stored = streamed::put(self.door(k)?, &key(k), version, value, options).await;
         let stored = stored.map_err(|e| format!("set {k}: {e}"))?;
         if !stored.is_stored() {
             return Ok(Did::Refused);

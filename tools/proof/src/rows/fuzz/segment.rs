@@ -38,6 +38,7 @@ pub fn body(data: &[u8]) {
     if flags & 2 == 0 {
         let manifest = Manifest {
             directory_id: 9,
+            group: 0,
             segment_len_bytes: SEGMENT_LEN_BYTES as u64,
             seed: SEED,
             created: NOW,
@@ -101,6 +102,7 @@ impl File {
             created: NOW,
             stream: if stream == 7 { 255 } else { stream % 3 },
             directory_id: 9,
+            group: 0,
         };
         bytes[..64].copy_from_slice(&header.encode());
         Self { bytes, at: DATA_START as usize, rows: Vec::new() }
