@@ -137,8 +137,7 @@ pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, NamespaceStats, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
     AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES,
-    MAX_NAMESPACE_NAME_BYTES, Millis,
-    RecordKind, SegmentId, Sequence,
+    MAX_NAMESPACE_NAME_BYTES, Millis, RecordKind, SegmentId, Sequence,
 };
 
 #[cfg(doctest)]

@@ -197,9 +197,6 @@ mod tests {
         all.count_set(&key);
         let stats: Vec<_> = all.all().map(|one| one.stats(|group| (u64::from(group.0), 1))).collect();
         let counted: Vec<_> = stats.iter().map(|s| (&s.name[..], s.hits, s.misses, s.sets, s.used_bytes)).collect();
-        assert_eq!(
-            counted,
-            [("shared", 0, 0, 0, Some(1)), ("plain", 0, 0, 0, None), ("limited", 1, 1, 1, Some(2))]
-        );
+        assert_eq!(counted, [("shared", 0, 0, 0, Some(1)), ("plain", 0, 0, 0, None), ("limited", 1, 1, 1, Some(2))]);
     }
 }

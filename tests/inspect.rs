@@ -28,8 +28,14 @@ type Record<'a> = (RecordKind, u64, &'a str);
 /// A sealed segment's file.
 fn sealed(id: u64, records: &[Record<'_>]) -> Vec<u8> {
     let id = SegmentId(id);
-    let header =
-        SegmentHeader { id, segment_len_bytes: SEGMENT_LEN_BYTES, created: NOW, stream: 0, directory_id: DIRECTORY, group: 0 };
+    let header = SegmentHeader {
+        id,
+        segment_len_bytes: SEGMENT_LEN_BYTES,
+        created: NOW,
+        stream: 0,
+        directory_id: DIRECTORY,
+        group: 0,
+    };
     let mut file = vec![0; SEGMENT_LEN_BYTES as usize];
     file[..64].copy_from_slice(&header.encode());
     let mut at = DATA_START;

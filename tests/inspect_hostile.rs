@@ -44,8 +44,14 @@ impl Forger {
     }
 
     fn of(id: SegmentId) -> Self {
-        let header =
-            SegmentHeader { id, segment_len_bytes: SEGMENT_LEN_BYTES, created: NOW, stream: 0, directory_id: 7, group: 0 };
+        let header = SegmentHeader {
+            id,
+            segment_len_bytes: SEGMENT_LEN_BYTES,
+            created: NOW,
+            stream: 0,
+            directory_id: 7,
+            group: 0,
+        };
         let mut file = vec![0; SEGMENT_LEN_BYTES as usize];
         file[..64].copy_from_slice(&header.encode());
         Self { id, file, rows: Vec::new(), at: DATA_START }

@@ -37,8 +37,14 @@ fn headers(table: &Table) -> Vec<SegmentHeader> {
 fn free_file(table: &Table, slot: u16, id: u64, len_bytes: u64) -> PathBuf {
     let directory_id = headers(table)[0].directory_id;
     let id = SegmentId(id);
-    let header =
-        SegmentHeader { id, segment_len_bytes: SEGMENT_LEN_BYTES, created: START, stream: FREE_STREAM, directory_id, group: 0 };
+    let header = SegmentHeader {
+        id,
+        segment_len_bytes: SEGMENT_LEN_BYTES,
+        created: START,
+        stream: FREE_STREAM,
+        directory_id,
+        group: 0,
+    };
     let mut bytes = header.encode().to_vec();
     bytes.resize(len_bytes as usize, 0);
     let path = PathBuf::from(DIR).join(segment_name(slot));

@@ -249,7 +249,8 @@ mod tests {
     fn the_policy_picks_within_the_group_but_what_costs_nothing_goes_first() {
         let of = |group, c| Candidate { group: Group(group), ..c };
         let never = u32::MAX;
-        let all = [of(0, candidate(1, 5, never, 0)), of(1, candidate(2, 5, never, 0)), of(1, candidate(3, 5, never, 0))];
+        let all =
+            [of(0, candidate(1, 5, never, 0)), of(1, candidate(2, 5, never, 0)), of(1, candidate(3, 5, never, 0))];
         let pick = |candidates: &[Candidate], over| {
             let usage = |segments| Usage { segments, share: 5, is_new_over: None };
             let usages = [usage(5), usage(over)];

@@ -17,7 +17,8 @@ pub struct Split<'a> {
 
 /// The prefix of a namespace's keys; `None` unless the name has 1 to [`MAX_NAMESPACE_NAME_BYTES`] bytes.
 pub fn prefix(name: &str) -> Option<Vec<u8>> {
-    let len = u8::try_from(name.len()).ok().filter(|&len| (1..=MAX_NAMESPACE_NAME_BYTES).contains(&usize::from(len)))?;
+    let len =
+        u8::try_from(name.len()).ok().filter(|&len| (1..=MAX_NAMESPACE_NAME_BYTES).contains(&usize::from(len)))?;
     Some([MAGIC, &[len][..], name.as_bytes()].concat())
 }
 

@@ -138,13 +138,13 @@ impl Log {
             0
         };
         let debit = u32::try_from(class.len_bytes().min(budget)).unwrap_or(u32::MAX);
-        let permit = match self.budget.try_acquire_many(debit) {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits) if !wait => return Ok(Err(RefuseReason::Busy)),
-            Err(_) => self.wait_for_budget(debit).await?,
-        };
         loop {
             self.check_running()?;
+            let permit = match self.budget.try_acquire_many(debit) {
+                Ok(permit) => permit,
+                Err(TryAcquireError::NoPermits) if !wait => return Ok(Err(RefuseReason::Busy)),
+                Err(_) => self.wait_for_budget(debit).await?,
+            };
             match self.try_append(stream, entry, class, order, debit) {
                 Ok(Attempt::Appended(appended)) => {
                     if let Appended::Done(..) = appended {
@@ -153,6 +153,8 @@ impl Log {
                     return Ok(Ok(appended));
                 }
                 Ok(Attempt::NoRoom) => {
+                    // Whoever waits for a segment, maybe below its namespace's quota, holds up nobody else.
+                    drop(permit);
                     if let Err(reason) = self.rotate(stream, class.len_bytes(), wait).await? {
                         return Ok(Err(reason));
                     }

@@ -75,13 +75,7 @@ pub struct SegmentSet {
 impl SegmentSet {
     /// A set of at most `limit` segments, of each group at most its quota, in a directory that has files in slots below
     /// `existing`.
-    pub fn new(
-        dir: PathBuf,
-        segment_len_bytes: u64,
-        limit: u64,
-        quotas: Vec<Option<u64>>,
-        existing: usize,
-    ) -> Self {
+    pub fn new(dir: PathBuf, segment_len_bytes: u64, limit: u64, quotas: Vec<Option<u64>>, existing: usize) -> Self {
         let len = existing.max(limit as usize);
         Self {
             dir,

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use super::escape::shown;
 use super::fold::{Fate, Fold, Newest};
 use super::object::{Files, Judge, Judged, stays};
 use super::records::hex;
-use super::escape::shown;
 use super::{Inspector, ObjectInfo};
 use crate::error::Result;
 use crate::format::file_name::segment_name;

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::escape::shown;
 use super::examine::{header_of, read_head};
 use super::summary::stream_name;
-use super::escape::shown;
 use super::{Inspector, SegmentState};
 use crate::backend::{Backend, OpenMode};
 use crate::catalog;

@@ -101,12 +101,7 @@ impl Door {
 ///
 /// # Errors
 /// The writer's.
-pub async fn stream(
-    door: impl Into<Door>,
-    key: &[u8],
-    value: Bytes,
-    options: SetOptions,
-) -> esker::Result<SetOutcome> {
+pub async fn stream(door: impl Into<Door>, key: &[u8], value: Bytes, options: SetOptions) -> esker::Result<SetOutcome> {
     let mut writer = door.into().writer(key, options).await?;
     for piece in value.chunks(PIECE_BYTES) {
         writer.write_bytes(value.slice_ref(piece)).await?;

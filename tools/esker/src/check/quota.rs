@@ -58,11 +58,8 @@ pub async fn check(dir: &Path, backend: BackendKind, shrink: u64) -> Result<Figu
     alone.close().await?;
     std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
 
-    let tenant = NamespaceConfig {
-        name: "tenant".into(),
-        share_bytes: SHARE * SEGMENT_LEN_BYTES,
-        ..NamespaceConfig::default()
-    };
+    let tenant =
+        NamespaceConfig { name: "tenant".into(), share_bytes: SHARE * SEGMENT_LEN_BYTES, ..NamespaceConfig::default() };
     let flood = NamespaceConfig {
         name: "flood".into(),
         quota_bytes: Some(QUOTA * SEGMENT_LEN_BYTES),
