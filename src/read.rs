@@ -80,7 +80,10 @@ pub async fn fetch(segments: &SegmentSet, location: Location) -> Result<Fetched,
     let Some(segment) = segments.get(location.slot) else { return Err(Failure::Gone) };
     let offset = location.offset();
     let len = class_bytes(location.class) as usize;
-    let (bytes, from_buffer) = fetch_bytes(&segment, offset, len).await?;
+    let (bytes, from_buffer) = match segment.read_now(offset, len) {
+        Some(read) => read,
+        None => (read_later(&segment, offset, len).await?, false),
+    };
     decode(bytes, &segment, offset, from_buffer).map_err(|defect| Failure::Damaged(segment, defect))
 }
 
@@ -103,7 +106,11 @@ pub async fn fetch_chunks(
     let Some(segment) = segments.get(first.slot) else { return Err(Failure::Gone) };
     let start = first.offset();
     let end = last.offset() + class_bytes(last.class);
-    let (bytes, _) = fetch_bytes(&segment, start, (end - start) as usize).await?;
+    let len = (end - start) as usize;
+    let bytes = match segment.read_now(start, len) {
+        Some((bytes, _)) => bytes,
+        None => read_later(&segment, start, len).await?,
+    };
     let bytes = Bytes::from(bytes);
     let mut values = Vec::with_capacity(run.len());
     for (n, at) in run.iter().enumerate() {
@@ -140,19 +147,12 @@ fn chunk_value(
     if value.len() as u64 == len_bytes { Ok(value) } else { Err(Defect::Bounds) }
 }
 
-/// Reads a place of a segment: from memory or the page cache on this thread, else through the backend. Whether some of it
-/// is not written yet.
-async fn fetch_bytes(segment: &Arc<Segment>, offset: u64, len: usize) -> Result<(Vec<u8>, bool), Failure> {
-    if let Some(read) = segment.read_now(offset, len) {
-        return Ok(read);
-    }
-    match segment.read(offset, len).await {
-        Ok(bytes) => Ok((bytes, false)),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(Failure::Damaged(segment.clone(), Defect::Truncated))
-        }
-        Err(e) => Err(Failure::Io(segment.clone(), e)),
-    }
+/// Reads a place of a segment through the backend.
+async fn read_later(segment: &Arc<Segment>, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
+    segment.read(offset, len).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Failure::Damaged(segment.clone(), Defect::Truncated),
+        _ => Failure::Io(segment.clone(), error),
+    })
 }
 
 fn decode(mut bytes: Vec<u8>, segment: &Segment, offset: u64, from_buffer: bool) -> Result<Fetched, Defect> {

@@ -17,12 +17,10 @@ use crate::object::{End, Object};
 use crate::read::{self, Fetched};
 use crate::segment::{Segment, Stream};
 use crate::types::{Millis, RecordKind, SegmentId, Sequence};
-use policy::Resident;
+use policy::{IN_USE, Part, Resident};
 
 /// Length of a marker's record.
 pub(super) const MARKER_BYTES: u64 = 64;
-/// The hits of what is read or written now.
-const IN_USE: u8 = u8::MAX;
 
 /// What stays or goes together: a record, or all that a segment holds of an object.
 struct Kept {
@@ -42,11 +40,13 @@ impl Evictor {
         // A marker for each row must fit besides: what cannot be covered cannot be freed.
         let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
         let (_, budget) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
-        let budget = budget.min(self.log.room_for_rewrites(victim.stream.group, markers));
-        let is_new = self.split(victim).has_main() && !victim.stream.stream.is_main();
-        for n in policy::worth_keeping(self.log.config.eviction, is_new, residents, budget) {
+        let room = self.log.room_for_rewrites(victim.stream.group, markers);
+        let budget = budget.min(room);
+        let of = (Part::of(victim.stream.stream), self.split(victim).has_main());
+        let may_open = room.saturating_sub(self.log.segments.segment_len_bytes()) >= budget;
+        for n in policy::worth_keeping(self.log.config.eviction, of, residents, budget) {
             for &i in &groups[n].rows {
-                self.reinsert(victim, &rows[i], &groups[n]).await?;
+                self.reinsert(victim, &rows[i], &groups[n], may_open).await?;
             }
         }
         self.end_objects(victim).await;
@@ -134,8 +134,9 @@ impl Evictor {
         }
     }
 
-    /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2).
-    async fn reinsert(&self, victim: &Segment, row: &Row, group: &Kept) -> Result<()> {
+    /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2). One that expires goes to a stream apart
+    /// where that has room, or `may_open` a segment because what is kept and the markers fit without it.
+    async fn reinsert(&self, victim: &Segment, row: &Row, group: &Kept, may_open: bool) -> Result<()> {
         let from = locate(victim, row);
         let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
         let is_expired = record.is_expired(self.log.clock.now());
@@ -151,7 +152,15 @@ impl Evictor {
             RecordKind::Chunk => victim.stream.group,
             _ => self.log.namespaces.group_of_key(record.key()),
         };
-        let appended = self.log.append(Stream::Reinserted.of(of), &entry, order, true).await?;
+        let expiring = Stream::Expiring.of(of);
+        let is_apart = record.header.expires.is_some()
+            && self.split(victim).has_main()
+            && (may_open && of == victim.stream.group || self.log.fits_open(expiring, row.len_bytes()));
+        let apart = if is_apart { self.log.append(expiring, &entry, order, false).await?.ok() } else { None };
+        let appended = match apart {
+            Some(appended) => Ok(appended),
+            None => self.log.append(Stream::Reinserted.of(of), &entry, order, true).await?,
+        };
         if let Ok(Appended::Done(..)) = appended {
             if row.kind != RecordKind::Chunk {
                 self.log.counters.entries_reinserted.add_one();

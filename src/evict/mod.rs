@@ -35,7 +35,7 @@ mod upkeep;
 
 use empty::MARKER_BYTES;
 pub use listener::{EvictReason, Evicted, Evictions, Listeners};
-use policy::{Candidate, Choice, Reason, Usage};
+use policy::{Part, Candidate, Choice, Reason, Usage};
 pub use split::Split;
 
 /// Empties segments.
@@ -67,7 +67,7 @@ impl Evictor {
                     id: s.id,
                     slot: s.slot,
                     group: s.stream.group,
-                    is_main: s.stream.stream.is_main(),
+                    part: Part::of(s.stream.stream),
                     live_entries: self.log.segments.live_entries(s.slot),
                     live_bytes: self.log.segments.live_bytes_of(s.slot) + u64::from(summary.markers) * MARKER_BYTES,
                     last_expiry_s: summary.last_expiry_s,
@@ -84,14 +84,18 @@ impl Evictor {
         segments.retain(|s| going.iter().all(|(v, _)| v.id != s.id));
         let of_group = |(allotment, (group, split)): (&Allotment, (Group, &Split))| {
             let own = || segments.iter().filter(|s| s.stream.group == group);
-            let new = own().filter(|s| !s.stream.stream.is_main()).count() as u64;
-            let new_bytes = new * self.log.segments.segment_len_bytes();
+            let count = |part| own().filter(|s| Part::of(s.stream.stream) == part).count() as u64;
+            let all = own().count() as u64;
+            let over = |most_new_bytes: u64| {
+                let most_new = most_new_bytes / self.log.segments.segment_len_bytes();
+                Part::over(count(Part::New), most_new, count(Part::ShortLived), all)
+            };
             // What is kept free for all is at the expense of what the shares leave.
             let kept_free = if group == Group::COMMON { self.high_water() } else { 0 };
             Usage {
-                segments: own().count() as u64,
+                segments: all,
                 share: allotment.share.saturating_sub(kept_free),
-                is_new_over: split.new_log_bytes().map(|most| new_bytes > most),
+                over: split.new_log_bytes().map(over),
             }
         };
         let groups = self.log.namespaces.groups().zip(self.splits.iter());

@@ -3,11 +3,47 @@
 
 use std::cmp::Reverse;
 
+use crate::segment::Stream;
 use crate::types::{EvictionPolicy, Group, Millis, SegmentId};
 
 /// Hits that an entry needs to get from the log of new entries to the main one. It was written once, so this is its third
 /// use.
 const PROMOTED_AT: u8 = 2;
+
+/// What is read or written now counts as read so often.
+pub const IN_USE: u8 = u8::MAX;
+
+/// The parts of the cache, where there are two logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The log of new entries.
+    New,
+    /// The log of those that were wanted again.
+    Main,
+    /// New entries that expire soon: their segments go by themselves.
+    ShortLived,
+}
+
+impl Part {
+    /// That of a stream's segments.
+    pub fn of(stream: Stream) -> Self {
+        match stream {
+            Stream::ShortLived => Self::ShortLived,
+            _ if stream.is_main() => Self::Main,
+            _ => Self::New,
+        }
+    }
+
+    /// The one that gives up a segment, of so many segments of new entries, of short-lived ones and of all; the log of new
+    /// entries has a share of `most_new`. What is short-lived is left to expire as long as it is no more than half of all.
+    pub fn over(new: u64, most_new: u64, short_lived: u64, all: u64) -> Self {
+        match () {
+            () if 2 * short_lived > all => Self::ShortLived,
+            () if new > most_new => Self::New,
+            () => Self::Main,
+        }
+    }
+}
 
 /// A sealed segment.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +54,8 @@ pub struct Candidate {
     pub slot: u16,
     /// Whose it is.
     pub group: Group,
-    /// Whether it belongs to the main log.
-    pub is_main: bool,
+    /// What it is a part of.
+    pub part: Part,
     /// Entries in it that are served.
     pub live_entries: u64,
     /// Bytes that are served, or must be carried on.
@@ -50,8 +86,8 @@ pub struct Usage {
     pub segments: u64,
     /// Segments that are kept for it.
     pub share: u64,
-    /// Whether its log of new entries has more than its part; `None`: there is one log.
-    pub is_new_over: Option<bool>,
+    /// The part that gives up a segment; `None`: there is one log.
+    pub over: Option<Part>,
 }
 
 /// The group that gives up a segment, of those that have one to give: which has most above its share. So one that has no
@@ -93,13 +129,15 @@ impl Choice<'_> {
     fn by_policy(&self) -> Option<&Candidate> {
         let has_candidate = |group| self.candidates.iter().any(|c| c.group == group);
         let group = group_to_shrink(self.usages, has_candidate)?;
-        let is_new_over = self.usages.get(usize::from(group.0))?.is_new_over;
+        let over = self.usages.get(usize::from(group.0))?.over;
         let all = || self.candidates.iter().filter(|c| c.group == group);
         let oldest = |of: &dyn Fn(&&Candidate) -> bool| all().filter(of).min_by_key(|c| c.id);
-        match (self.policy, is_new_over) {
+        match (self.policy, over) {
             (EvictionPolicy::MostDead, _) => all().min_by_key(|c| (c.live_bytes, c.id)),
             (EvictionPolicy::Hybrid, _) => all().max_by(|a, b| self.benefit(a).total_cmp(&self.benefit(b))),
-            (_, Some(is_new_over)) => oldest(&|c| c.is_main != is_new_over).or_else(|| oldest(&|_| true)),
+            (_, Some(over)) => oldest(&|c| c.part == over)
+                .or_else(|| oldest(&|c| c.part != Part::ShortLived))
+                .or_else(|| oldest(&|_| true)),
             (_, None) => oldest(&|_| true),
         }
     }
@@ -126,23 +164,28 @@ pub struct Resident {
     pub row: usize,
     /// Its length in bytes.
     pub len_bytes: u64,
-    /// How often it was read, 0 to 3.
+    /// How often it was read, 0 to 3, or [`IN_USE`].
     pub hits: u8,
 }
 
 /// The rows to rewrite within `budget_bytes`: those that were read often enough, what the policy prefers first.
-/// `is_new`: the segment is one of new entries, and the main log is another.
+/// `part`: what the segment is of; of what is short-lived only what is in use is kept. `has_main`: there are two logs.
 pub fn worth_keeping(
     policy: EvictionPolicy,
-    is_new: bool,
+    (part, has_main): (Part, bool),
     mut residents: Vec<Resident>,
     budget_bytes: u64,
 ) -> Vec<usize> {
-    let least = if is_new { PROMOTED_AT } else { 1 };
+    let least = match part {
+        Part::ShortLived => IN_USE,
+        Part::New if has_main => PROMOTED_AT,
+        _ => 1,
+    };
     let is_size_aware = policy == EvictionPolicy::SizeAware;
     // A short one needs fewer hits than one of mean length, a long one more.
     let mean = residents.iter().map(|r| r.len_bytes).sum::<u64>() / (residents.len() as u64).max(1);
     residents.retain(|r| match is_size_aware {
+        _ if r.hits == IN_USE => true,
         true => u64::from(r.hits) * mean >= u64::from(least) * r.len_bytes && r.hits > 0,
         false => r.hits >= least,
     });
@@ -178,12 +221,12 @@ mod tests {
     fn candidate(id: u64, live_entries: u64, last_expiry_s: u32, markers: u32) -> Candidate {
         let live_bytes = live_entries * 10;
         let (id, slot) = (SegmentId(id), id as u16);
-        let (group, is_main, is_void) = (Group::COMMON, false, false);
-        Candidate { id, slot, group, is_main, live_entries, live_bytes, last_expiry_s, markers, is_void }
+        let (group, part, is_void) = (Group::COMMON, Part::New, false);
+        Candidate { id, slot, group, part, live_entries, live_bytes, last_expiry_s, markers, is_void }
     }
 
-    fn pick(policy: EvictionPolicy, candidates: &[Candidate], is_new_over: Option<bool>) -> Option<(u64, Reason)> {
-        let usages = [Usage { segments: 9, share: 9, is_new_over }];
+    fn pick(policy: EvictionPolicy, candidates: &[Candidate], over: Option<Part>) -> Option<(u64, Reason)> {
+        let usages = [Usage { segments: 9, share: 9, over }];
         let choice = Choice { policy, candidates, now: Millis(10_000), segment_len_bytes: 100, usages: &usages };
         choice.pick().map(|(c, reason)| (c.id.0, reason))
     }
@@ -210,19 +253,19 @@ mod tests {
 
     #[test]
     fn the_log_that_has_too_much_gives_up_its_oldest() {
-        let main = |id| Candidate { is_main: true, ..candidate(id, 5, u32::MAX, 0) };
+        let main = |id| Candidate { part: Part::Main, ..candidate(id, 5, u32::MAX, 0) };
         let new = |id| candidate(id, 5, u32::MAX, 0);
         let both = [main(1), main(2), new(3), new(4)];
-        assert_eq!(pick(EvictionPolicy::Adaptive, &both, Some(true)), Some((3, Reason::Policy)));
-        assert_eq!(pick(EvictionPolicy::Adaptive, &both, Some(false)), Some((1, Reason::Policy)));
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both, Some(Part::New)), Some((3, Reason::Policy)));
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both, Some(Part::Main)), Some((1, Reason::Policy)));
         // There is no other than that of the other log.
-        assert_eq!(pick(EvictionPolicy::Adaptive, &both[..2], Some(true)), Some((1, Reason::Policy)));
-        assert_eq!(pick(EvictionPolicy::Adaptive, &both[2..], Some(false)), Some((3, Reason::Policy)));
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both[..2], Some(Part::New)), Some((1, Reason::Policy)));
+        assert_eq!(pick(EvictionPolicy::Adaptive, &both[2..], Some(Part::Main)), Some((3, Reason::Policy)));
     }
 
     #[test]
     fn the_group_with_most_above_its_share_gives_up_a_segment() {
-        let usage = |(segments, share)| Usage { segments, share, is_new_over: None };
+        let usage = |(segments, share)| Usage { segments, share, over: None };
         type Case<'a> = (&'a [(u64, u64)], &'a [u8], Option<u8>);
         let table: &[Case<'_>] = &[
             (&[(9, 9)], &[0], Some(0)),
@@ -252,7 +295,7 @@ mod tests {
         let all =
             [of(0, candidate(1, 5, never, 0)), of(1, candidate(2, 5, never, 0)), of(1, candidate(3, 5, never, 0))];
         let pick = |candidates: &[Candidate], over| {
-            let usage = |segments| Usage { segments, share: 5, is_new_over: None };
+            let usage = |segments| Usage { segments, share: 5, over: None };
             let usages = [usage(5), usage(over)];
             let (policy, now) = (EvictionPolicy::Adaptive, Millis(10_000));
             Choice { policy, candidates, now, segment_len_bytes: 100, usages: &usages }.pick().map(|(c, r)| (c.id.0, r))
@@ -277,7 +320,7 @@ mod tests {
     fn each_policy_keeps_what_it_prefers_within_the_budget() {
         let resident = |row, len_bytes, hits| Resident { row, len_bytes, hits };
         let all = [resident(0, 40, 1), resident(1, 40, 3), resident(2, 40, 0), resident(3, 10, 2), resident(4, 40, 1)];
-        let kept = |policy, is_new, budget| worth_keeping(policy, is_new, all.to_vec(), budget);
+        let kept = |policy, is_new, budget| worth_keeping(policy, (if is_new { Part::New } else { Part::Main }, true), all.to_vec(), budget);
         let policies = |of: fn(&EvictionPolicy) -> bool| EvictionPolicy::ALL.into_iter().filter(of);
         for policy in policies(|p| *p != EvictionPolicy::SizeAware) {
             assert_eq!(kept(policy, false, 0), [0usize; 0], "{policy:?}");
@@ -290,7 +333,7 @@ mod tests {
         assert_eq!(kept(EvictionPolicy::SizeAware, false, 1000), [1, 3]);
         assert_eq!(kept(EvictionPolicy::SizeAware, true, 1000), [1, 3]);
         assert_eq!(
-            worth_keeping(EvictionPolicy::SizeAware, true, vec![resident(0, 90, 2), resident(1, 10, 1)], 1000),
+            worth_keeping(EvictionPolicy::SizeAware, (Part::New, true), vec![resident(0, 90, 2), resident(1, 10, 1)], 1000),
             [1]
         );
         assert_eq!(kept(EvictionPolicy::Adaptive, false, 50), [1, 3]);
@@ -299,6 +342,37 @@ mod tests {
         assert_eq!(kept(EvictionPolicy::Clock, false, 49), [3]);
         assert_eq!(kept(EvictionPolicy::Lru, false, 50), [3, 4]);
         assert_eq!(kept(EvictionPolicy::Lfu, false, 50), [1, 3]);
+    }
+
+    #[test]
+    fn what_is_short_lived_is_left_to_expire_up_to_half_of_all() {
+        let table = [
+            ((5, 10, 0, 100), Part::Main),
+            ((11, 10, 50, 100), Part::New),
+            ((10, 10, 50, 100), Part::Main),
+            ((11, 10, 51, 100), Part::ShortLived),
+        ];
+        for ((new, most_new, short_lived, all), expected) in table {
+            assert_eq!(Part::over(new, most_new, short_lived, all), expected, "{new} {most_new} {short_lived} {all}");
+        }
+        let of = |part, id| Candidate { part, ..candidate(id, 5, u32::MAX, 0) };
+        let all = [of(Part::ShortLived, 1), of(Part::New, 2), of(Part::Main, 3)];
+        let policy = EvictionPolicy::Adaptive;
+        assert_eq!(pick(policy, &all, Some(Part::Main)), Some((3, Reason::Policy)));
+        assert_eq!(pick(policy, &all, Some(Part::ShortLived)), Some((1, Reason::Policy)));
+        assert_eq!(pick(policy, &all[..2], Some(Part::Main)), Some((2, Reason::Policy)));
+        assert_eq!(pick(policy, &all[..1], Some(Part::Main)), Some((1, Reason::Policy)));
+    }
+
+    #[test]
+    fn of_what_is_short_lived_only_what_is_in_use_is_written_again() {
+        let resident = |row, hits| Resident { row, len_bytes: 10, hits };
+        let all = || vec![resident(0, 3), resident(1, IN_USE), resident(2, 0)];
+        for policy in EvictionPolicy::ALL {
+            for has_main in [false, true] {
+                assert_eq!(worth_keeping(policy, (Part::ShortLived, has_main), all(), 1000), [1], "{policy:?}");
+            }
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@
 //! | 24 | 8 | segment length in bytes, as in the manifest |
 //! | 32 | 6 | created |
 //! | 38 | 2 | zero |
-//! | 40 | 1 | append stream: 0 new entries, 1 moved ones, 2 short-lived ones, 3 new ones of the main log; 255: the file is free, nothing in it counts |
+//! | 40 | 1 | append stream: 0 new entries, 1 moved ones, 2 short-lived ones, 3 new ones of the main log, 4 moved ones that expire; 255: the file is free, nothing in it counts |
 //! | 41 | 3 | zero |
 //! | 44 | 8 | directory id, as in the manifest |
 //! | 52 | 8 | group: 0 for the streams that everybody shares, and in a free file; else the digest of the namespace whose streams they are (*Namespaces*) |

@@ -14,8 +14,9 @@ pub const DATA_START: u64 = BLOCK_BYTES;
 pub const SEGMENT_HEADER_BYTES: usize = 64;
 /// Offset of its twin: in another sector, so that what damages one leaves the other.
 pub const TWIN_AT: u64 = DATA_START - SEGMENT_HEADER_BYTES as u64;
-/// The highest stream number: 0 new entries, 1 moved ones, 2 short-lived ones, 3 new ones of the main log.
-pub const MAX_STREAM: u8 = 3;
+/// The highest stream number: 0 new entries, 1 moved ones, 2 short-lived ones, 3 new ones of the main log,
+/// 4 moved ones that expire.
+pub const MAX_STREAM: u8 = 4;
 /// The stream number of a segment that holds nothing. The id stays, so that it is never used again.
 pub const FREE_STREAM: u8 = 255;
 
@@ -31,7 +32,7 @@ pub struct SegmentHeader {
     pub segment_len_bytes: u64,
     /// When the segment was begun.
     pub created: Millis,
-    /// Which append stream filled it: 0 new, 1 reinserted, 2 short-lived, 3 main; 255: it is free.
+    /// Which append stream filled it: 0 new, 1 reinserted, 2 short-lived, 3 main, 4 expiring; 255: it is free.
     pub stream: u8,
     /// The directory it belongs to, as in the manifest.
     pub directory_id: u64,

@@ -310,7 +310,7 @@ impl Log {
             tail.rows[kept..].iter().for_each(|row| self.lose(segment.slot, row));
             // The rows stay in memory: there is no footer on disk to read them from. The lost ones too: as long as their
             // markers are only owed, what landed keeps older records dead, and the file must not go.
-            let is_void = stream.stream == Stream::Reinserted && kept == 0;
+            let is_void = stream.stream.is_moved() && kept == 0;
             Summary { min_sequence, is_void, ..summarize(tail.rows[..kept].iter().copied()) }
         };
         drop(active);

@@ -213,7 +213,8 @@ impl Log {
             end > DATA_START && synced < end
         };
         let mut groups = self.namespaces.groups();
-        groups.any(|group| self.stream(Stream::Reinserted.of(group)).pending.lock().iter().any(is_dirty))
+        let of_stream = |id: StreamId| self.stream(id).pending.lock().iter().any(is_dirty);
+        groups.any(|group| of_stream(Stream::Reinserted.of(group)) || of_stream(Stream::Expiring.of(group)))
     }
 
     /// Runs `change` while nothing can be appended.
@@ -333,6 +334,11 @@ impl Log {
     /// Whether so many markers are owed that only those for known entries are added.
     pub fn owes_too_much(&self) -> bool {
         self.owed.is_full()
+    }
+
+    /// Whether a record of so many bytes fits what is open of a stream.
+    pub fn fits_open(&self, stream: StreamId, len_bytes: u64) -> bool {
+        self.stream(stream).active.lock().as_ref().is_some_and(|segment| segment.tail.lock().fits(len_bytes))
     }
 
     /// Bytes of a group's entries that eviction can rewrite before it has freed anything, and beside so many bytes of markers.

@@ -39,7 +39,7 @@ impl Doubt {
         let later = |stream: StreamTag, id: SegmentId| extents.iter().filter(move |e| e.stream == stream && e.id > id);
         let bound = match self {
             Self::UpTo(newest) => Some(newest),
-            Self::In(tag, id) if tag.stream != Stream::Reinserted as u8 => later(tag, id).map(|e| e.min).min(),
+            Self::In(tag, id) if !Stream::of_number(tag.stream).is_moved() => later(tag, id).map(|e| e.min).min(),
             _ => None,
         };
         match bound {

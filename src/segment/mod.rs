@@ -34,13 +34,16 @@ pub enum Stream {
     ShortLived = 2,
     /// New entries that eviction had dropped, and that were wanted again: they belong to what has proved its worth.
     Main = 3,
+    /// What eviction rewrites that expires: apart from what does not, so that its segments can go as a whole.
+    Expiring = 4,
 }
 
 impl Stream {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// All of them, in the order of their numbers.
-    pub const ALL: [Stream; Stream::COUNT] = [Stream::New, Stream::Reinserted, Stream::ShortLived, Stream::Main];
+    pub const ALL: [Stream; Stream::COUNT] =
+        [Stream::New, Stream::Reinserted, Stream::ShortLived, Stream::Main, Stream::Expiring];
 
     /// The stream of this number in a segment's header; of a number that no header has, that of new entries.
     pub fn of_number(number: u8) -> Self {
@@ -54,7 +57,12 @@ impl Stream {
 
     /// Whether its segments are the main log: of entries that were wanted more than once.
     pub fn is_main(self) -> bool {
-        matches!(self, Self::Reinserted | Self::Main)
+        matches!(self, Self::Reinserted | Self::Main | Self::Expiring)
+    }
+
+    /// Whether eviction moves records here, with the sequences that they have: elsewhere sequences ascend with offsets.
+    pub fn is_moved(self) -> bool {
+        matches!(self, Self::Reinserted | Self::Expiring)
     }
 }
 

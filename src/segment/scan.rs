@@ -299,7 +299,8 @@ pub async fn doubt(file: &dyn DiskFile, header: &SegmentHeader, found: &Scanned)
     let Some(hidden_at) = found.hidden_at else { return Ok(None) };
     let trailer = read_trailer(file, header.segment_len_bytes).await?.filter(|t| t.segment == header.id);
     // But for moved records, sequences ascend with offsets.
-    let next = found.rows.last().filter(|row| row.offset() > hidden_at && header.stream != Stream::Reinserted as u8);
+    let is_moved = Stream::of_number(header.stream).is_moved();
+    let next = found.rows.last().filter(|row| row.offset() > hidden_at && !is_moved);
     let newest = trailer.map(|t| t.max_sequence).or(next.map(|row| row.sequence));
     Ok(Some(newest.map_or(Doubt::In(header.tag(), header.id), Doubt::UpTo)))
 }

@@ -54,7 +54,7 @@ pub struct SegmentSummary {
     pub file: String,
     /// What it is.
     pub state: SegmentState,
-    /// What was appended to it: `new`, `reinserted`, `short_lived` or `main`.
+    /// What was appended to it: `new`, `reinserted`, `short_lived`, `main` or `expiring`.
     pub stream: Option<&'static str>,
     /// Whose streams' it is: digest of the namespace's name in hexadecimal; none if it is everybody's.
     pub group: Option<String>,

@@ -121,6 +121,7 @@ pub(super) fn stream_name(stream: u8) -> Option<&'static str> {
         1 => Some("reinserted"),
         2 => Some("short_lived"),
         3 => Some("main"),
+        4 => Some("expiring"),
         _ => None,
     }
 }

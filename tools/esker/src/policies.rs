@@ -149,14 +149,14 @@ pub fn main(args: &Args) -> Result<ExitCode> {
 }
 
 /// How the cache of a run is shaped.
-struct Shape {
-    segment_len_bytes: u64,
-    scale: u32,
+pub(crate) struct Shape {
+    pub(crate) segment_len_bytes: u64,
+    pub(crate) scale: u32,
 }
 
 impl Shape {
     /// Of a cache of so many bytes of the trace's.
-    fn of(capacity_bytes: u64, segments: u64) -> Self {
+    pub(crate) fn of(capacity_bytes: u64, segments: u64) -> Self {
         let mut scale = 1;
         while capacity_bytes * u64::from(scale) / segments < MIN_SEGMENT_BYTES && scale < 1 << 16 {
             scale *= 2;

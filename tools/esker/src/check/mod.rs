@@ -1,6 +1,7 @@
 //! `esker check`: promises tried out for real, each with its figures and a verdict.
 
 pub mod burst;
+pub mod expiry;
 pub mod idle;
 pub mod kill;
 pub mod probe;
@@ -37,6 +38,9 @@ pub enum Name {
     Purge,
     /// Two namespaces, one flooding: it takes its quota at most, the other one keeps its hit ratio within 1 point.
     Quota,
+    /// A trace with times to live (half of the objects none, a quarter 60 s, a quarter 10 min) at a tenth of its bytes: under 5 %
+    /// of the disk hold what has expired, and none of that is rewritten.
+    Expiry,
     /// p999 of get with eviction going on all the time, against the same load without.
     Tail,
 }
@@ -63,6 +67,9 @@ pub struct Args {
     /// targets are then not met or missed in earnest.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub shrink: u64,
+    /// The trace of `expiry`; default: a CDN-like workload.
+    #[arg(long)]
+    pub trace: Option<PathBuf>,
 }
 
 /// One backend, or all.
@@ -182,6 +189,7 @@ fn run(check: Name, args: &Args, dir: &std::path::Path, backend: BackendKind) ->
         Name::Tiny => restart::check_tiny(&runtime, &dir, backend, args.shrink),
         Name::Purge => purge::check(&dir, backend, args.shrink),
         Name::Quota => runtime.block_on(quota::check(&dir, backend, args.shrink)),
+        Name::Expiry => runtime.block_on(expiry::check(&dir, backend, args.trace.as_deref())),
         Name::Tail => runtime.block_on(tail::check(&dir, backend)),
     }
 }
