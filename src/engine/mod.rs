@@ -29,6 +29,7 @@ mod clear;
 mod delete;
 mod fetch;
 mod get;
+mod ghosts;
 mod open;
 mod purge;
 mod renew;
@@ -96,8 +97,10 @@ impl Engine {
     }
 
     /// Seals, stops, unlocks. Whoever calls it a second time waits for the first, or goes on where a dropped call ended.
-    pub async fn close(&self) -> Result<()> {
-        self.closed.store(true, Ordering::SeqCst);
+    pub async fn close(self: &Arc<Self>) -> Result<()> {
+        if !self.closed.swap(true, Ordering::SeqCst) {
+            self.keep_ghosts().await;
+        }
         let mut tasks = self.tasks.lock().await;
         if self.lock.lock().is_none() {
             return Ok(());

@@ -166,7 +166,9 @@ impl Prepared {
             descriptors: Mutex::new(Some(self.descriptors)),
         };
         engine.start(&directory).await?;
-        Ok(Arc::new(engine))
+        let engine = Arc::new(engine);
+        engine.load_ghosts().await;
+        Ok(engine)
     }
 }
 

@@ -35,7 +35,7 @@ mod upkeep;
 
 use empty::MARKER_BYTES;
 pub use listener::{EvictReason, Evicted, Evictions, Listeners};
-use policy::{Part, Candidate, Choice, Reason, Usage};
+use policy::{Candidate, Choice, Part, Reason, Usage};
 pub use split::Split;
 
 /// Empties segments.

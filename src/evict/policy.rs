@@ -320,7 +320,9 @@ mod tests {
     fn each_policy_keeps_what_it_prefers_within_the_budget() {
         let resident = |row, len_bytes, hits| Resident { row, len_bytes, hits };
         let all = [resident(0, 40, 1), resident(1, 40, 3), resident(2, 40, 0), resident(3, 10, 2), resident(4, 40, 1)];
-        let kept = |policy, is_new, budget| worth_keeping(policy, (if is_new { Part::New } else { Part::Main }, true), all.to_vec(), budget);
+        let kept = |policy, is_new, budget| {
+            worth_keeping(policy, (if is_new { Part::New } else { Part::Main }, true), all.to_vec(), budget)
+        };
         let policies = |of: fn(&EvictionPolicy) -> bool| EvictionPolicy::ALL.into_iter().filter(of);
         for policy in policies(|p| *p != EvictionPolicy::SizeAware) {
             assert_eq!(kept(policy, false, 0), [0usize; 0], "{policy:?}");
@@ -333,7 +335,12 @@ mod tests {
         assert_eq!(kept(EvictionPolicy::SizeAware, false, 1000), [1, 3]);
         assert_eq!(kept(EvictionPolicy::SizeAware, true, 1000), [1, 3]);
         assert_eq!(
-            worth_keeping(EvictionPolicy::SizeAware, (Part::New, true), vec![resident(0, 90, 2), resident(1, 10, 1)], 1000),
+            worth_keeping(
+                EvictionPolicy::SizeAware,
+                (Part::New, true),
+                vec![resident(0, 90, 2), resident(1, 10, 1)],
+                1000
+            ),
             [1]
         );
         assert_eq!(kept(EvictionPolicy::Adaptive, false, 50), [1, 3]);

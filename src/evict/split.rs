@@ -2,6 +2,7 @@
 //! them is steered by two ghosts, as in ARC (Megiddo and Modha, FAST'03): what is asked for again after the log of new
 //! entries dropped it says that this log is too short; after the main one dropped it, that it is too long.
 
+use crate::format::ghosts::GroupGhosts;
 use crate::memory::ghost::{Ghost, Limit};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -96,10 +97,39 @@ impl Split {
             return false;
         };
         if self.policy != EvictionPolicy::S3Fifo {
-            let percent = |percent: u64| (self.capacity_bytes / 100 * percent).max(self.segment_len_bytes);
-            state.new_bytes = new_bytes.clamp(percent(LEAST_PERCENT), percent(MOST_PERCENT));
+            state.new_bytes = self.clamped(new_bytes);
         }
         true
+    }
+
+    fn clamped(&self, new_bytes: u64) -> u64 {
+        let percent = |percent: u64| (self.capacity_bytes / 100 * percent).max(self.segment_len_bytes);
+        new_bytes.clamp(percent(LEAST_PERCENT), percent(MOST_PERCENT))
+    }
+
+    /// What is kept over a clean close, of up to so many entries; `None` if nothing was dropped, or nothing is remembered.
+    pub fn save(&self, tag: u64, most: usize) -> Option<GroupGhosts> {
+        if !self.may_recall.load(Ordering::Relaxed) {
+            return None;
+        }
+        let state = self.state.lock();
+        let (of_new, of_main) = (state.of_new.save(most / 2), state.of_main.save(most / 2));
+        Some(GroupGhosts { tag, new_bytes: state.new_bytes, mean_len_bytes: state.mean_len_bytes, of_new, of_main })
+    }
+
+    /// Goes on from what was kept.
+    pub fn load(&self, saved: GroupGhosts) {
+        if !self.has_main() {
+            return;
+        }
+        let state = &mut *self.state.lock();
+        if self.policy != EvictionPolicy::S3Fifo {
+            state.new_bytes = self.clamped(saved.new_bytes);
+        }
+        state.mean_len_bytes = saved.mean_len_bytes;
+        state.of_new.load(saved.of_new);
+        state.of_main.load(saved.of_main);
+        self.may_recall.store(true, Ordering::Relaxed);
     }
 
     /// Memory that the ghosts take, in bytes.
@@ -160,6 +190,24 @@ mod tests {
         assert_eq!(split.new_log_bytes(), Some(10 * LEN));
         assert!(split.recalls(digest(4_999), 1_000));
         assert!(split.new_log_bytes() > Some(10 * LEN));
+    }
+
+    #[test]
+    fn what_was_kept_steers_on() {
+        let split = Split::new(EvictionPolicy::Adaptive, 100, LEN);
+        assert!(split.save(7, usize::MAX).is_none(), "nothing was dropped");
+        split.dropped(false, digest(1), LEN);
+        split.dropped(false, digest(2), LEN);
+        assert!(split.recalls(digest(2), LEN));
+        let saved = split.save(7, usize::MAX).expect("something was dropped");
+        assert_eq!((saved.tag, saved.new_bytes), (7, 11 * LEN));
+        let next = Split::new(EvictionPolicy::Adaptive, 100, LEN);
+        next.load(saved.clone());
+        assert_eq!(next.new_log_bytes(), Some(11 * LEN));
+        assert!(next.recalls(digest(1), LEN) && !next.recalls(digest(2), LEN));
+        let smaller = Split::new(EvictionPolicy::Adaptive, 12, LEN);
+        smaller.load(saved);
+        assert_eq!(smaller.new_log_bytes(), Some(12 * LEN / 100 * 90));
     }
 
     #[test]

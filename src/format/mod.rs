@@ -222,6 +222,7 @@ pub mod checksum;
 pub mod digest;
 pub mod file_name;
 pub mod footer;
+pub mod ghosts;
 pub mod length;
 pub mod manifest;
 pub mod namespace;

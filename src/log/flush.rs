@@ -17,7 +17,7 @@ use crate::format::footer::{self, Row};
 use crate::index::Location;
 use crate::object::{End, Object};
 use crate::segment::tail::Queued;
-use crate::segment::{Segment, Stream, StreamId, Summary, summarize};
+use crate::segment::{Segment, StreamId, Summary, summarize};
 use crate::sync::atomic::Ordering;
 use crate::sync::task::{self, JoinHandle};
 use crate::sync::time::{self, Instant};

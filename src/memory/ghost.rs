@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
+use crate::format::ghosts;
 use crate::types::Digest;
 
 /// Generations of a ghost.
@@ -76,6 +77,30 @@ impl Ghost {
         self.generations.iter().map(|g| g.bytes).sum()
     }
 
+    /// What it remembers, the newest `most` entries at least as far as whole generations go.
+    pub fn save(&self, most: usize) -> Vec<ghosts::Generation> {
+        let mut left = most;
+        let fits = |g: &&Generation| {
+            let rest = left.checked_sub(g.prints.len());
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        };
+        let saved = |g: &Generation| ghosts::Generation { bytes: g.bytes, prints: g.prints.iter().copied().collect() };
+        self.generations.iter().take_while(fits).map(saved).collect()
+    }
+
+    /// Remembers what was saved, instead of what it remembers.
+    pub fn load(&mut self, saved: Vec<ghosts::Generation>) {
+        let generation = |g: ghosts::Generation| {
+            let mut prints = HashTable::with_capacity(g.prints.len());
+            for print in g.prints {
+                prints.entry(rehash(&print), |other| *other == print, rehash).insert(print);
+            }
+            Generation { prints, bytes: g.bytes }
+        };
+        self.generations = saved.into_iter().take(GENERATIONS).map(generation).collect();
+    }
+
     /// Memory taken, in bytes.
     pub fn allocated_bytes(&self) -> u64 {
         self.generations.iter().map(|g| g.prints.allocation_size() as u64).sum()
@@ -109,6 +134,20 @@ mod tests {
         assert!(ghost.take(digest(999), 10) && ghost.take(digest(400), 10));
         assert!(!ghost.take(digest(999), 10), "taken once");
         assert!(!ghost.take(digest(5_000), 10), "never dropped");
+    }
+
+    #[test]
+    fn what_is_saved_is_remembered_the_newest_first() {
+        let ghost = || Ghost::new(Limit { bytes: 8_000, entries: 1 << 20 });
+        let (mut full, mut whole, mut part) = (ghost(), ghost(), ghost());
+        (0..1_000).for_each(|n| full.add(digest(n), 10));
+        whole.load(full.save(usize::MAX));
+        part.load(full.save(300));
+        assert_eq!(whole.bytes(), full.bytes());
+        assert!(whole.take(digest(999), 10) && whole.take(digest(400), 10) && !whole.take(digest(100), 10));
+        assert!(part.take(digest(999), 10) && !part.take(digest(400), 10));
+        (1_000..2_000).for_each(|n| part.add(digest(n), 10));
+        assert!(part.take(digest(1_999), 10) && !part.take(digest(999), 10));
     }
 
     #[test]

@@ -86,7 +86,11 @@ impl Run<'_> {
         figures.tell("looks at the directory", held.len() as f64);
         figures.tell("misses, %", 100.0 * misses as f64 / gets.max(1) as f64);
         figures.tell("bytes rewritten, % of all written", percent(counts.bytes_reinserted, counts.bytes_written));
-        figures.at_most("disk held by what has expired, mean, %", held.iter().sum::<f64>() / held.len().max(1) as f64, 5.0);
+        figures.at_most(
+            "disk held by what has expired, mean, %",
+            held.iter().sum::<f64>() / held.len().max(1) as f64,
+            5.0,
+        );
         figures.at_most("disk held by what has expired, most, %", held.iter().copied().fold(0.0, f64::max), 5.0);
         figures.exactly("records written again after they had expired", rewritten, 0);
         Ok(figures)
