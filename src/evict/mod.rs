@@ -136,18 +136,18 @@ impl Evictor {
         let is_behind = !self.unfreed.lock().is_empty();
         while victims.len() < count {
             let mut candidates = self.candidates();
-            candidates.retain(|c| of.is_none_or(|group| c.group == group));
-            candidates.retain(|c| victims.iter().all(|(v, _)| v.id != c.id) && !self.unreadable.lock().contains(&c.id));
+            let is_its = |c: &Candidate| of.is_none_or(|group| c.group == group);
+            let is_taken = |c: &Candidate| victims.iter().any(|(v, _)| v.id == c.id);
+            candidates.retain(|c| is_its(c) && !is_taken(c) && !self.unreadable.lock().contains(&c.id));
             if self.has_no_room_to_pay() && candidates.iter().any(|c| c.is_void) {
                 candidates.retain(|c| c.is_void);
             }
-            let usages = self.usages(&victims);
             let choice = Choice {
                 policy: self.log.config.eviction,
                 candidates: &candidates,
                 now: self.log.clock.now(),
                 segment_len_bytes: self.log.segments.segment_len_bytes(),
-                usages: &usages,
+                usages: &self.usages(&victims),
             };
             let Some((victim, reason)) = choice.pick().and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r)))
             else {

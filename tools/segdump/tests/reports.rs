@@ -74,6 +74,27 @@ async fn the_summary_agrees_after_evictions_and_a_clear_and_without_a_close() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_a_namespace_is_asked_for_and_shown_by_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = builder(dir.path()).open().await.unwrap();
+    cache.namespace("tenant").unwrap().set("key", "of the tenant").await.unwrap();
+    cache.set("key", "plain").await.unwrap();
+    cache.close().await.unwrap();
+    let path = dir.path().to_str().unwrap();
+    let get = segdump(&["get", path, "key", "--namespace", "tenant", "--raw"]);
+    assert_eq!((get.status.code(), &get.stdout[..]), (Some(0), &b"of the tenant"[..]));
+    assert_eq!(segdump(&["get", path, "key", "--raw"]).stdout, b"plain");
+    let other = segdump(&["explain", path, "key", "--namespace", "other"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8(other.stdout).unwrap().starts_with("`[other] key` is not served"));
+    let entries = String::from_utf8(segdump(&["entries", path]).stdout).unwrap();
+    assert!(entries.contains("  [tenant] key\n") && entries.contains("  key\n"), "{entries}");
+    let (_, entries) = json("entries", dir.path());
+    let tenant = entries["entries"].as_array().unwrap().iter().find(|entry| entry["namespace"] == "tenant").unwrap();
+    assert_eq!((&tenant["key"], tenant["key_len"].as_u64()), (&"key".into(), Some(18)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_changed() {
     let dir = directory().await;
     let path = dir.path().to_str().unwrap();
