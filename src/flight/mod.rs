@@ -158,6 +158,17 @@ impl Flights {
         }
     }
 
+    /// What is being fetched, of every key, may be of what is purged now. Failures are not: they have no tags.
+    pub fn outdate_flights(&self) {
+        for shard in self.shards.iter().filter(|shard| shard.len.load(Ordering::SeqCst) > 0) {
+            let mut table = shard.table.lock();
+            for flight in table.flights.drain() {
+                flight.is_outdated.store(true, Ordering::SeqCst);
+            }
+            shard.count(&table);
+        }
+    }
+
     /// Everything is removed, and what is being fetched, or failed, is older. To be called while nothing can be appended.
     /// What was remembered: a user's errors, which are not to be dropped under a lock.
     #[must_use]

@@ -7,7 +7,7 @@ use esker::format::file_name::segment_name;
 use esker::format::footer::TRAILER_BYTES;
 use esker::format::manifest::MANIFEST_BYTES;
 use esker::format::object::{ChunkKey, ObjectHead};
-use esker::format::record::{self, Header, Record};
+use esker::format::record::{self, Flags, Header, Record};
 use esker::format::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader, TWIN_AT};
 use esker::{Millis, RecordKind, SegmentId, Sequence};
 
@@ -121,6 +121,7 @@ impl Forged {
         let value = input.take(len);
         let header = Header {
             kind,
+            flags: Flags::NONE,
             key_len: 0,
             metadata_len: 0,
             value_len: 0,

@@ -8,7 +8,7 @@ use esker::backend::sim::Sim;
 use esker::format::digest::digest;
 use esker::format::footer::{self, Row};
 use esker::format::manifest::Manifest;
-use esker::format::record::{self, HEADER_BYTES, Header};
+use esker::format::record::{self, Flags, HEADER_BYTES, Header};
 use esker::format::segment_header::{DATA_START, SegmentHeader};
 use esker::inspect::{Listing, RecordInfo, escape};
 use esker::{Millis, RecordKind, SegmentId, Sequence};
@@ -153,6 +153,7 @@ impl File {
         let key = if key.is_empty() { b"k".to_vec() } else { key };
         let header = Header {
             kind,
+            flags: Flags::NONE,
             key_len: 0,
             metadata_len: 0,
             value_len: 0,
