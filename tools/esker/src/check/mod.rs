@@ -34,6 +34,8 @@ pub enum Name {
     Tiny,
     /// A purge by prefix of 1 million entries within 10 ms: none is served afterwards, also after kill -9.
     Purge,
+    /// The same by a tag that all of them have, with 100,000 other tags purged before.
+    PurgeTag,
     /// p999 of get with eviction going on all the time, against the same load without.
     Tail,
 }
@@ -56,7 +58,7 @@ pub struct Args {
     /// `restart` with 10 million entries of 100 bytes.
     #[arg(long)]
     pub tiny: bool,
-    /// Divide the number of entries of `restart`, `tiny` and `purge` by this, for a quick look; targets are then not met or
+    /// Divide the number of entries of `restart`, `tiny` and the purges by this, for a quick look; targets are then not met or
     /// missed in earnest.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub shrink: u64,
@@ -177,7 +179,8 @@ fn run(check: Name, args: &Args, dir: &std::path::Path, backend: BackendKind) ->
         Name::Idle => runtime.block_on(idle::check(&dir, backend)),
         Name::Restart => restart::check_restart(&runtime, &dir, backend, args.tiny, args.shrink),
         Name::Tiny => restart::check_tiny(&runtime, &dir, backend, args.shrink),
-        Name::Purge => purge::check(&dir, backend, args.shrink),
+        Name::Purge => purge::check(&dir, backend, args.shrink, false),
+        Name::PurgeTag => purge::check(&dir, backend, args.shrink, true),
         Name::Tail => runtime.block_on(tail::check(&dir, backend)),
     }
 }
