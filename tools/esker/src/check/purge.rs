@@ -1,6 +1,7 @@
 //! A purge of a million entries, by prefix or by tag: constant time, none is served afterwards, also after kill -9, and the room
 //! comes back.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -104,8 +105,8 @@ pub fn check(dir: &Path, backend: BackendKind, shrink: u64, by_tag: bool) -> Res
     let plan_file = papers.path().join("plan.json");
     serde_json::to_writer(std::fs::File::create(&plan_file)?, &plan)?;
     let count = entries.to_string();
-    let mut words = vec!["purge-child".as_ref(), plan_file.as_os_str(), count.as_ref()];
-    words.extend(by_tag.then_some("--by-tag".as_ref()));
+    let mut words: Vec<&OsStr> = vec!["purge-child".as_ref(), plan_file.as_os_str(), count.as_ref()];
+    words.extend(by_tag.then_some(OsStr::new("--by-tag")));
     let mut child = Spawned::start(words)?;
     let purge_us: f64 = child.line()?.parse().context("the child told no time")?;
     child.kill()?;
