@@ -13,11 +13,12 @@ use crate::types::{Durability, Millis, Sequence};
 pub struct SetOptions {
     pub(crate) ttl: Option<Duration>,
     pub(crate) metadata: Bytes,
+    pub(crate) tags: Vec<Bytes>,
     pub(crate) durability: Durability,
 }
 
 impl SetOptions {
-    /// No metadata, the cache's default time to live, `Buffered`.
+    /// No metadata, no tags, the cache's default time to live, `Buffered`.
     pub fn new() -> Self {
         Self::default()
     }
@@ -29,10 +30,20 @@ impl SetOptions {
         self
     }
 
-    /// Opaque bytes kept beside the value, at most [`MAX_METADATA_BYTES`](crate::MAX_METADATA_BYTES).
+    /// Opaque bytes kept beside the value, at most [`MAX_METADATA_BYTES`](crate::MAX_METADATA_BYTES), less what the tags take.
     #[must_use]
     pub fn metadata(mut self, metadata: impl Into<Bytes>) -> Self {
         self.metadata = metadata.into();
+        self
+    }
+
+    /// What the entry can be removed by, with all others that have one of these tags too: see
+    /// [`DiskCache::purge_tag`](crate::DiskCache::purge_tag). At most [`MAX_TAGS`](crate::MAX_TAGS), of 1 to
+    /// [`MAX_TAG_BYTES`](crate::MAX_TAG_BYTES) bytes each; in place of those that were given before. Stored are 8 bytes of a
+    /// hash of each, and a byte more, of the metadata's room.
+    #[must_use]
+    pub fn tags<T: AsRef<[u8]>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags = tags.into_iter().map(|tag| Bytes::copy_from_slice(tag.as_ref())).collect();
         self
     }
 
@@ -45,11 +56,12 @@ impl SetOptions {
 }
 
 impl fmt::Debug for SetOptions {
-    /// Of the metadata only the length: it is the user's, and does not belong into a log.
+    /// Of the metadata only the length, of the tags only how many: they are the user's, and do not belong into a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetOptions")
             .field("ttl", &self.ttl)
             .field("metadata_bytes", &self.metadata.len())
+            .field("tags", &self.tags.len())
             .field("durability", &self.durability)
             .finish()
     }
@@ -92,7 +104,7 @@ impl Fetched {
         Self { value: value.into(), options: SetOptions::new() }
     }
 
-    /// Time to live, metadata and durability of the entry.
+    /// Time to live, metadata, tags and durability of the entry.
     #[must_use]
     pub fn options(mut self, options: SetOptions) -> Self {
         self.options = options;

@@ -27,6 +27,8 @@
 //! let mut reader = cache.reader(b"large").await?;                               // AsyncRead, AsyncSeek, Stream
 //! cache.get_range(b"large", 4096..8192).await?;
 //! cache.contains(b"key").await?; cache.clear().await?; cache.flush().await?; cache.sync().await?;
+//! cache.set_with(b"k3", vec![1], SetOptions::new().tags(["user 7", "red"])).await?;
+//! cache.purge_tag("red").await?; cache.purge_prefix(b"k").await?;               // constant time, durable
 //! let stats = cache.stats();                                                    // serde::Serialize
 //! let report = cache.recovery_report();                                         // serde::Serialize
 //! cache.close().await?;                                                         // dropping without close loses nothing that was Written
@@ -137,7 +139,7 @@ pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, NamespaceStats, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
     AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES,
-    MAX_NAMESPACE_NAME_BYTES, Millis, RecordKind, SegmentId, Sequence,
+    MAX_NAMESPACE_NAME_BYTES, MAX_TAG_BYTES, MAX_TAGS, Millis, RecordKind, SegmentId, Sequence,
 };
 
 #[cfg(doctest)]

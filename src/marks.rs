@@ -1,5 +1,5 @@
-//! Purge marks: which entries are dead because of their key or their age, whoever asks. A mark is set in constant time and
-//! asked on every read; what it covers goes when its segment does.
+//! Purge marks: which entries are dead because of their key, their tags or their age, whoever asks. A mark is set in constant
+//! time and asked on every read; what it covers goes when its segment does.
 //!
 //! A mark covers what is older than its own record. While that is on its way the mark covers everything that there is, so
 //! that nothing slips by: an entry that moves, or is renewed, takes its place in the order first and asks then. So it
@@ -9,14 +9,20 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
+use serde::Serialize;
 
 use crate::format::purge::Selector;
+use crate::format::tags::Tags;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::types::{Millis, SegmentId, Sequence};
+use crate::types::{Digest, Millis, SegmentId, Sequence};
 
 /// Most marks. Who sets more gives up the oldest half: it then stands for all that is as old.
 pub const MAX_MARKS: usize = 1 << 17;
+
+/// A table of tags whose marks are gone keeps room for so many.
+const ROOM_KEPT: usize = 1 << 10;
 
 /// A mark's place in the order, and its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +37,27 @@ pub struct Mark {
 
 const PENDING: Mark = Mark { sequence: Sequence::MAX, horizon: SegmentId::MAX, is_written: false };
 
+/// By what an entry is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PurgedBy {
+    /// A prefix of its key.
+    Prefix,
+    /// One of its tags.
+    Tag,
+    /// Its age.
+    Age,
+    /// Its place: it is older than a purge that was damaged or given up, and might have been covered by it.
+    Place,
+}
+
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Marks {
-    /// Whether there is any, or a floor: asked without a lock.
+    /// Whether there is any that an entry without tags may be covered by, or a floor: asked without a lock.
     has_any: AtomicBool,
+    /// Whether there is one of a tag: likewise.
+    has_tags: AtomicBool,
     /// Whether the record of one may have to be written.
     has_unwritten: AtomicBool,
     /// How often one was given up, since nothing is left that it covers.
@@ -46,6 +68,8 @@ pub struct Marks {
 #[derive(Default)]
 struct Inner {
     prefixes: BTreeMap<Bytes, Mark>,
+    /// By the tags themselves, which are digests: nobody can choose some that collide, and a schedule can be repeated.
+    tags: HashTable<(Digest, Mark)>,
     /// The latest time that was asked for covers what earlier ones do.
     older_than: Option<(Millis, Mark)>,
     /// All up to this is dead.
@@ -53,15 +77,19 @@ struct Inner {
 }
 
 impl Marks {
-    /// Whether an entry of this key, place and time is dead.
-    pub fn cover(&self, key: &[u8], sequence: Sequence, created: Millis) -> bool {
+    /// Whether an entry of this key, these tags, this place and time is dead.
+    #[inline]
+    pub fn cover(&self, key: &[u8], tags: Tags<'_>, sequence: Sequence, created: Millis) -> bool {
+        self.covering(key, tags, sequence, created).is_some()
+    }
+
+    /// By what it is dead, if it is.
+    #[inline]
+    pub fn covering(&self, key: &[u8], tags: Tags<'_>, sequence: Sequence, created: Millis) -> Option<PurgedBy> {
         // Set before whoever purges goes on, and nobody who asks before that needs to know.
-        self.has_any.load(Ordering::SeqCst) && {
-            let inner = self.inner.read();
-            sequence <= inner.floor
-                || inner.older_than.is_some_and(|(time, mark)| created < time && sequence < mark.sequence)
-                || inner.of_key(key).is_some_and(|(_, mark)| sequence < mark.sequence)
-        }
+        let is_asked =
+            self.has_any.load(Ordering::SeqCst) || (!tags.is_empty() && self.has_tags.load(Ordering::SeqCst));
+        if is_asked { self.inner.read().covering(key, tags, sequence, created) } else { None }
     }
 
     /// Changes whenever a mark is given up. Who looked an entry up before, and is told after it that no mark covers it, looks
@@ -72,8 +100,16 @@ impl Marks {
 
     /// Sets a mark whose record is on its way.
     pub fn begin(&self, selector: &Selector) {
-        self.inner.write().set(selector, PENDING);
-        self.has_any.store(true, Ordering::SeqCst);
+        let mut inner = self.inner.write();
+        inner.set(selector, PENDING);
+        self.follow(&inner);
+    }
+
+    /// To be called under the lock.
+    fn follow(&self, inner: &Inner) {
+        let has_any = !inner.prefixes.is_empty() || inner.older_than.is_some() || inner.floor > Sequence(0);
+        self.has_any.store(has_any, Ordering::SeqCst);
+        self.has_tags.store(!inner.tags.is_empty(), Ordering::SeqCst);
     }
 
     /// Gives a mark its place in the order: `next`'s, which is asked while nobody can ask for marks. Its record is in the
@@ -106,10 +142,10 @@ impl Marks {
     /// A mark that recovery found. The newest of those with the same selector counts.
     pub fn adopt(&self, selector: &Selector, mark: Mark) {
         let mut inner = self.inner.write();
-        if inner.newest_over(selector).is_none_or(|there| there < mark.sequence) {
+        if inner.over(selector).is_none_or(|there| there.sequence < mark.sequence) {
             inner.set(selector, mark);
         }
-        self.has_any.store(true, Ordering::SeqCst);
+        self.follow(&inner);
     }
 
     /// The record of this place was lost to a failing disk. Whether it was a mark's.
@@ -148,7 +184,7 @@ impl Marks {
                 if !has_covered {
                     self.given_up.fetch_add(1, Ordering::SeqCst);
                     inner.remove(selector);
-                    self.has_any.store(inner.has_any(), Ordering::SeqCst);
+                    self.follow(&inner);
                 }
                 has_covered
             }
@@ -161,19 +197,17 @@ impl Marks {
     pub fn clear(&self, up_to: Sequence) {
         let mut inner = self.inner.write();
         self.given_up.fetch_add(1, Ordering::SeqCst);
-        inner.prefixes.retain(|_, mark| mark.sequence > up_to);
-        inner.older_than = inner.older_than.filter(|(_, mark)| mark.sequence > up_to);
+        inner.forget(up_to);
         inner.floor = if inner.floor > up_to { inner.floor } else { Sequence(0) };
-        self.has_any.store(inner.has_any(), Ordering::SeqCst);
+        self.follow(&inner);
     }
 
     /// All up to this is dead, though it is still there: older marks say nothing more.
     pub fn raise_floor(&self, floor: Sequence) {
         let mut inner = self.inner.write();
-        inner.prefixes.retain(|_, mark| mark.sequence > floor);
-        inner.older_than = inner.older_than.filter(|(_, mark)| mark.sequence > floor);
+        inner.forget(floor);
         inner.floor = inner.floor.max(floor);
-        self.has_any.store(true, Ordering::SeqCst);
+        self.follow(&inner);
     }
 
     /// Up to where all is dead.
@@ -184,10 +218,11 @@ impl Marks {
     /// If there are too many: the place up to which the older half stands for all that is as old.
     pub fn overflow(&self) -> Option<Sequence> {
         let inner = self.inner.read();
-        if inner.prefixes.len() <= MAX_MARKS {
+        if inner.prefixes.len() + inner.tags.len() <= MAX_MARKS {
             return None;
         }
-        let mut places: Vec<_> = inner.prefixes.values().map(|mark| mark.sequence).collect();
+        let marks = inner.prefixes.values().chain(inner.tags.iter().map(|(_, mark)| mark));
+        let mut places: Vec<_> = marks.map(|mark| mark.sequence).collect();
         let middle = places.len() / 2;
         let (_, median, _) = places.select_nth_unstable(middle);
         (*median != PENDING.sequence).then_some(*median)
@@ -196,7 +231,7 @@ impl Marks {
     /// How many there are.
     pub fn len(&self) -> u64 {
         let inner = self.inner.read();
-        inner.prefixes.len() as u64 + u64::from(inner.older_than.is_some())
+        (inner.prefixes.len() + inner.tags.len()) as u64 + u64::from(inner.older_than.is_some())
     }
 }
 
@@ -207,8 +242,38 @@ impl std::fmt::Debug for Marks {
 }
 
 impl Inner {
-    fn has_any(&self) -> bool {
-        !self.prefixes.is_empty() || self.older_than.is_some() || self.floor > Sequence(0)
+    fn covering(&self, key: &[u8], tags: Tags<'_>, sequence: Sequence, created: Millis) -> Option<PurgedBy> {
+        let is_newer = |mark: &Mark| sequence < mark.sequence;
+        if sequence <= self.floor {
+            Some(PurgedBy::Place)
+        } else if self.older_than.is_some_and(|(time, mark)| created < time && is_newer(&mark)) {
+            Some(PurgedBy::Age)
+        } else if self.of_key(key).is_some_and(|(_, mark)| is_newer(mark)) {
+            Some(PurgedBy::Prefix)
+        } else if !self.tags.is_empty() && tags.iter().any(|tag| self.of_tag(tag).is_some_and(is_newer)) {
+            Some(PurgedBy::Tag)
+        } else {
+            None
+        }
+    }
+
+    fn of_tag(&self, tag: Digest) -> Option<&Mark> {
+        self.tags.find(tag.0, |(there, _)| *there == tag).map(|(_, mark)| mark)
+    }
+
+    /// Marks up to here go.
+    fn forget(&mut self, up_to: Sequence) {
+        self.prefixes.retain(|_, mark| mark.sequence > up_to);
+        self.tags.retain(|(_, mark)| mark.sequence > up_to);
+        self.shrink_tags();
+        self.older_than = self.older_than.filter(|(_, mark)| mark.sequence > up_to);
+    }
+
+    /// Gives room back that a table of fewer tags does not need.
+    fn shrink_tags(&mut self) {
+        if self.tags.capacity() > ROOM_KEPT.max(4 * self.tags.len()) {
+            self.tags.shrink_to(2 * self.tags.len(), |(tag, _)| tag.0);
+        }
     }
 
     /// The mark of the longest prefix that a key begins with. Prefixes that another one begins are gone once that was
@@ -233,22 +298,21 @@ impl Inner {
         match selector {
             Selector::Prefix(prefix) => self.prefixes.get(prefix).copied(),
             Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there == time).map(|(_, mark)| mark),
+            Selector::Tag(tag) => self.of_tag(*tag).copied(),
         }
     }
 
-    /// The place of the newest mark that covers all that this selector does.
-    fn newest_over(&self, selector: &Selector) -> Option<Sequence> {
+    /// The newest mark that covers all that this selector does.
+    fn over(&self, selector: &Selector) -> Option<Mark> {
         match selector {
-            Selector::Prefix(prefix) => self.of_key(prefix).map(|(_, mark)| mark.sequence),
-            Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there >= time).map(|(_, m)| m.sequence),
+            Selector::Prefix(prefix) => self.of_key(prefix).map(|(_, mark)| *mark),
+            Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there >= time).map(|(_, mark)| mark),
+            Selector::Tag(tag) => self.of_tag(*tag).copied(),
         }
     }
 
     fn is_replaced(&self, selector: &Selector, sequence: Sequence) -> bool {
-        let over = match selector {
-            Selector::Prefix(prefix) => self.of_key(prefix).map(|(_, mark)| *mark),
-            Selector::OlderThan(time) => self.older_than.filter(|(there, _)| there >= time).map(|(_, mark)| mark),
-        };
+        let over = self.over(selector);
         sequence <= self.floor || over.is_some_and(|mark| mark.is_written && mark.sequence >= sequence)
     }
 
@@ -262,6 +326,10 @@ impl Inner {
                 self.older_than = Some((*time, mark));
             }
             Selector::OlderThan(_) => {}
+            Selector::Tag(tag) => match self.tags.find_mut(tag.0, |(there, _)| there == tag) {
+                Some((_, there)) => *there = mark,
+                None => drop(self.tags.insert_unique(tag.0, (*tag, mark), |(tag, _)| tag.0)),
+            },
         }
     }
 
@@ -269,6 +337,12 @@ impl Inner {
         match selector {
             Selector::Prefix(prefix) => drop(self.prefixes.remove(prefix)),
             Selector::OlderThan(_) => self.older_than = None,
+            Selector::Tag(tag) => {
+                if let Ok(found) = self.tags.find_entry(tag.0, |(there, _)| there == tag) {
+                    found.remove();
+                    self.shrink_tags();
+                }
+            }
         }
     }
 
@@ -286,11 +360,13 @@ impl Inner {
 
     fn all(&self) -> impl Iterator<Item = (Selector, Mark)> {
         let prefixes = self.prefixes.iter().map(|(prefix, mark)| (Selector::Prefix(prefix.clone()), *mark));
-        prefixes.chain(self.older_than.map(|(time, mark)| (Selector::OlderThan(time), mark)))
+        let tags = self.tags.iter().map(|(tag, mark)| (Selector::Tag(*tag), *mark));
+        prefixes.chain(tags).chain(self.older_than.map(|(time, mark)| (Selector::OlderThan(time), mark)))
     }
 
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Mark> {
-        self.prefixes.values_mut().chain(self.older_than.as_mut().map(|(_, mark)| mark))
+        let tags = self.tags.iter_mut().map(|(_, mark)| mark);
+        self.prefixes.values_mut().chain(tags).chain(self.older_than.as_mut().map(|(_, mark)| mark))
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use crate::format::length::class_bytes;
 use crate::format::object::ChunkKey;
 use crate::format::record::{self, Defect, Header};
+use crate::format::tags::{self, Tags};
 use crate::index::Location;
 use crate::object::Object;
 use crate::segment::{Segment, SegmentSet};
@@ -32,9 +33,17 @@ impl Fetched {
         &self.bytes[record::parts(&self.header).0]
     }
 
-    /// The user's metadata.
+    /// The metadata field: the tags if there are any, then the user's metadata.
     pub fn metadata(&self) -> &[u8] {
         &self.bytes[record::parts(&self.header).1]
+    }
+
+    /// The tags.
+    pub fn tags(&self) -> Tags<'_> {
+        if !self.header.flags.is_tagged() {
+            return Tags::default();
+        }
+        tags::split(self.header.flags, self.metadata()).unwrap_or_default().0
     }
 
     /// The value.
@@ -42,15 +51,18 @@ impl Fetched {
         &self.bytes[record::parts(&self.header).2]
     }
 
-    /// Key, metadata and value, which share one buffer.
+    /// Key, metadata field and value, which share one buffer.
     pub fn shared_parts(&self) -> (Bytes, Bytes, Bytes) {
         let (key, metadata, value) = record::parts(&self.header);
         (self.bytes.slice(key), self.bytes.slice(metadata), self.bytes.slice(value))
     }
 
-    /// Metadata and value. Without metadata this counts no reference, which a get from the page cache would feel.
+    /// The user's metadata, and the value. Without metadata this counts no reference, which a get from the page cache would feel.
     pub fn into_parts(mut self) -> (Bytes, Bytes) {
-        let (_, metadata, value) = record::parts(&self.header);
+        let (_, mut metadata, value) = record::parts(&self.header);
+        if self.header.flags.is_tagged() {
+            metadata.start += tags::tags_bytes(self.tags().len());
+        }
         let metadata = if metadata.is_empty() { Bytes::new() } else { self.bytes.slice(metadata) };
         self.bytes.advance(value.start);
         (metadata, self.bytes)

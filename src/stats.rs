@@ -138,7 +138,7 @@ counters! {
     deletes,
     /// Calls of `clear`.
     clears,
-    /// Calls of `purge_prefix` and `purge_older_than`.
+    /// Calls of `purge_prefix`, `purge_tag` and `purge_older_than`.
     purges,
     /// Times that a write waited for eviction to make room.
     room_waits,

@@ -14,8 +14,14 @@ pub const MAX_KEY_BYTES: usize = 64 * 1024;
 /// The longest name of a namespace, in bytes.
 pub const MAX_NAMESPACE_NAME_BYTES: usize = 64;
 
-/// Longest user metadata of an entry, in bytes.
+/// Longest user metadata of an entry without tags, in bytes. Tags take 8 bytes each of it, and one byte more.
 pub const MAX_METADATA_BYTES: usize = u16::MAX as usize;
+
+/// Most tags of an entry.
+pub const MAX_TAGS: usize = 32;
+
+/// Longest tag, in bytes. The shortest is one byte.
+pub const MAX_TAG_BYTES: usize = 1024;
 
 /// The id of a segment: counted up, never used twice in the life of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -144,9 +144,13 @@ async fn what_is_held_is_no_older_than_what_was_done() {
     let mut place = Place::new(SECOND_USE);
     let cache = place.open().await;
     let durable = || SetOptions::new().durability(Durability::Synced);
-    for act in ["delete", "purge", "clear", "set", "metadata", "writer", "fetch", "expire", "refuse"] {
+    for act in ["delete", "purge", "tag", "clear", "set", "metadata", "writer", "fetch", "expire", "refuse"] {
         assert!(
-            cache.set_with("k", "first", SetOptions::new().ttl(Duration::from_secs(100))).await.unwrap().is_stored()
+            cache
+                .set_with("k", "first", SetOptions::new().ttl(Duration::from_secs(100)).tags(["t"]))
+                .await
+                .unwrap()
+                .is_stored()
         );
         let expected = match act {
             "delete" => {
@@ -155,6 +159,10 @@ async fn what_is_held_is_no_older_than_what_was_done() {
             }
             "purge" => {
                 cache.purge_prefix("k").await.unwrap();
+                None
+            }
+            "tag" => {
+                cache.purge_tag("t").await.unwrap();
                 None
             }
             "clear" => {

@@ -1,14 +1,16 @@
 //! The format, byte for byte. The files under `tests/golden` came from a separate encoder, written from the specification
 //! in another language; they are never written again. What a later version reads, it must still read from these.
 
-use esker::format::digest::digest;
+use esker::format::digest::{digest, tag_digest};
 use esker::format::file_name::{parse_segment_name, segment_name};
 use esker::format::footer::{self, Row};
 use esker::format::length::LengthClass;
 use esker::format::manifest::Manifest;
 use esker::format::object::{ChunkKey, ObjectHead};
-use esker::format::record::{self, Header};
+use esker::format::purge::Selector;
+use esker::format::record::{self, Flags, Header};
 use esker::format::segment_header::SegmentHeader;
+use esker::format::tags;
 use esker::{Digest, Millis, RecordKind, SegmentId, Sequence};
 
 const PUT: &[u8] = include_bytes!("golden/put.bin");
@@ -18,6 +20,8 @@ const MARKER: &[u8] = include_bytes!("golden/marker.bin");
 const CHUNK: &[u8] = include_bytes!("golden/chunk.bin");
 const HEAD: &[u8] = include_bytes!("golden/head.bin");
 const PAD: &[u8] = include_bytes!("golden/pad.bin");
+const TAGGED: &[u8] = include_bytes!("golden/tagged.bin");
+const PURGE_TAG: &[u8] = include_bytes!("golden/purge_tag.bin");
 const SEGMENT_HEADER: &[u8] = include_bytes!("golden/segment_header.bin");
 const FOOTER: &[u8] = include_bytes!("golden/footer.bin");
 const MANIFEST: &[u8] = include_bytes!("golden/manifest.bin");
@@ -34,6 +38,7 @@ fn seed() -> [u8; 16] {
 fn header(kind: RecordKind, parts: [&[u8]; 3], sequence: u64, created: u64) -> Header {
     Header {
         kind,
+        flags: Flags::NONE,
         key_len: parts[0].len() as u32,
         metadata_len: parts[1].len() as u16,
         value_len: parts[2].len() as u32,
@@ -97,6 +102,26 @@ fn pad() {
     let parts: [&[u8]; 3] = [b"", b"", &filler];
     pin(PAD, &header(RecordKind::Pad, parts, 47, 0), parts, 6448);
     assert_eq!(record::encode_pad(64, SEGMENT, 6448, 47).unwrap(), PAD[..record::HEADER_BYTES]);
+}
+
+/// A put with two tags before its metadata, and a purge of one of them.
+#[test]
+fn tags_and_their_purge() {
+    let (red, user) = (tag_digest(&seed(), b"red"), tag_digest(&seed(), b"user/17"));
+    assert_eq!(red, Digest(0x646f_ca91_9e06_5d0d));
+    let field = tags::encode([red, user, red], b"m");
+    let parts: [&[u8]; 3] = [b"key", &field, b"value"];
+    let put = Header {
+        flags: Flags::TAGGED,
+        expires: Some(Millis(BEGIN + 60_000)),
+        ..header(RecordKind::Put, parts, 48, BEGIN + 5)
+    };
+    pin(TAGGED, &put, parts, 6512);
+    let (found, metadata) = record::decode(TAGGED, SEGMENT, 6512).unwrap().tags_and_metadata();
+    assert_eq!((found.iter().collect::<Vec<_>>(), metadata), (vec![red, user], &b"m"[..]));
+    let (key, value) = (Selector::Tag(red).encode(), 7u64.to_le_bytes());
+    let parts: [&[u8]; 3] = [&key, b"", &value];
+    pin(PURGE_TAG, &header(RecordKind::Purge, parts, 49, BEGIN + 6), parts, 6576);
 }
 
 #[test]

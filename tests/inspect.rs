@@ -11,7 +11,7 @@ use esker::format::digest::digest;
 use esker::format::footer::{self, Row};
 use esker::format::length::LengthClass;
 use esker::format::manifest::Manifest;
-use esker::format::record::{self, Header};
+use esker::format::record::{self, Flags, Header};
 use esker::format::segment_header::{DATA_START, SegmentHeader};
 use esker::inspect::{Inspector, Verdict};
 use esker::{Config, DiskCache, Millis, RecordKind, SegmentId, Sequence};
@@ -50,6 +50,7 @@ fn sealed(id: u64, records: &[Record<'_>]) -> Vec<u8> {
         };
         let header = Header {
             kind,
+            flags: Flags::NONE,
             key_len: key.len() as u32,
             metadata_len: 0,
             value_len: value.len() as u32,

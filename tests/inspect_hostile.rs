@@ -16,7 +16,7 @@ use esker::format::footer::{self, Row};
 use esker::format::length::LengthClass;
 use esker::format::manifest::Manifest;
 use esker::format::object::{ChunkKey, ObjectHead};
-use esker::format::record::{self, Header};
+use esker::format::record::{self, Flags, Header};
 use esker::format::segment_header::{DATA_START, SegmentHeader};
 use esker::inspect::{EntryInfo, EntryState, Inspector, Piece, Verdict};
 use esker::{Config, DiskCache, Millis, RecordKind, SegmentId, Sequence};
@@ -62,6 +62,7 @@ impl Forger {
         let sequence = Sequence(self.rows.len() as u64 + 1);
         let header = Header {
             kind,
+            flags: Flags::NONE,
             key_len: 0,
             metadata_len: 0,
             value_len: 0,

@@ -123,7 +123,7 @@ impl DiskCache {
     /// Cancel safe: the write is then either accepted, or has not begun and an older value stays.
     ///
     /// # Errors
-    /// `InvalidInput` for a key or metadata out of limits, `Closed` after `close`. A refused write is `Ok(Refused)`.
+    /// `InvalidInput` for a key, metadata or tags out of limits, `Closed` after `close`. A refused write is `Ok(Refused)`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -131,7 +131,7 @@ impl DiskCache {
         self.set_with(key, value, SetOptions::new()).await
     }
 
-    /// Stores a value with options: time to live, metadata, durability.
+    /// Stores a value with options: time to live, metadata, tags, durability.
     ///
     /// Cancel safe as [`DiskCache::set`] is: an entry that was accepted stays, however durable it is by then.
     ///
@@ -149,13 +149,13 @@ impl DiskCache {
         self.engine.wait().await?.set(&self.key(key.as_ref())?, value.into(), options, true).await
     }
 
-    /// Replaces the metadata of the entry that is there; its value and its times stay. `None`: there is none. Of a value in
-    /// chunks only the head is written again.
+    /// Replaces the metadata of the entry that is there; its value, its tags and its times stay. `None`: there is none. Of a
+    /// value in chunks only the head is written again.
     ///
     /// Cancel safe as [`DiskCache::set`] is.
     ///
     /// # Errors
-    /// As [`DiskCache::set_with`]. A refused update is `Some(Refused)`, and the entry is gone.
+    /// As [`DiskCache::set_with`]; `InvalidInput` too if the metadata do not fit beside the entry's tags. A refused update is `Some(Refused)`, and the entry is gone.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -242,6 +242,21 @@ impl DiskCache {
             _ => Cow::Borrowed(prefix),
         };
         self.engine.wait().await?.purge_prefix(&prefix).await
+    }
+
+    /// Removes every entry that was set with this tag ([`SetOptions::tags`]), as [`DiskCache::purge_prefix`] does. What is being
+    /// fetched now, with whatever tags, is given to who waits for it and not stored. The format keeps 64 bits of a hash of each
+    /// tag: of two tags that agree in them, which chance makes of one pair in 10^19, either removes what has the other too.
+    ///
+    /// Cancel safe as that is.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or overlong tag, `Closed`; `WriteFailed` as there.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn purge_tag(&self, tag: impl AsRef<[u8]>) -> Result<()> {
+        self.engine.wait().await?.purge_tag(tag.as_ref()).await
     }
 
     /// Removes every entry that was set more than `age` ago, as [`DiskCache::purge_prefix`] does.

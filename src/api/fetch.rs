@@ -15,7 +15,7 @@ impl DiskCache {
     /// is stored.
     ///
     /// **Nothing older is stored over anything newer.** If the key is set, deleted, purged by its prefix or given new metadata,
-    /// or the cache cleared, after the fetch began, the fetched value is given to those who asked before that, and is not
+    /// or the cache cleared, or anything purged by a tag, after the fetch began, the fetched value is given to those who asked before that, and is not
     /// stored. Who asks afterwards does not join that flight.
     ///
     /// **The value counts, not the cache.** If it is not stored, since the disk is full, say, the call is a success all the
@@ -43,7 +43,7 @@ impl DiskCache {
     ///
     /// # Errors
     /// `Fetch` with the error of the fetch, this call's or the one that it waited for, or with `InvalidInput` if the
-    /// fetched metadata are too long; `InvalidInput` for an empty or overlong key; `Closed` after `close`.
+    /// fetched metadata or tags are out of limits; `InvalidInput` for an empty or overlong key; `Closed` after `close`.
     ///
     /// # Panics
     /// Outside of a tokio runtime; and if `fetch` panics, which hands over as a dropped call does.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{BoxFuture, Cache, Hit, RefuseReason, SetOptions, SetOutcome};
 use crate::clock::{Clock, SteadyClock, SystemClock};
 use crate::error::{Error, Result};
+use crate::format::record::Flags;
 use crate::memory::{Bounded, ITEM_OVERHEAD_BYTES, Item, Verdict};
 use crate::stats::{Counters, Stats};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -88,7 +89,7 @@ impl MemoryCache {
     }
 
     /// Stores a value with options. There is nothing to make durable: whatever durability is asked for, the outcome
-    /// says `Buffered`.
+    /// says `Buffered`. Tags are not kept: nothing is purged by them here.
     ///
     /// Cancel safe: done at the first poll. Never panics.
     ///
@@ -200,7 +201,8 @@ impl Inner {
         }
         let key = Bytes::copy_from_slice(key);
         let (metadata, sequence) = (options.metadata, Sequence(self.sequence.fetch_add(1, Ordering::Relaxed) + 1));
-        let item = Item { key, value: value.clone(), metadata, created, expires, sequence }.compact();
+        let flags = Flags::NONE;
+        let item = Item { key, value: value.clone(), flags, metadata, created, expires, sequence }.compact();
         let cost_bytes = item.cost_bytes();
         let admission = self.entries.put(d, Arc::new(item), cost_bytes);
         self.counters.entries_evicted.add(admission.evicted);

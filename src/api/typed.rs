@@ -115,7 +115,7 @@ impl<K: Serialize + ?Sized, V, C: Codec> Typed<K, V, C> {
         self.set_with(key, value, SetOptions::new()).await
     }
 
-    /// Stores a value with options: time to live, metadata, durability.
+    /// Stores a value with options: time to live, metadata, tags, durability.
     ///
     /// Cancel safe as [`DiskCache::set_with`] is.
     ///

@@ -23,7 +23,7 @@ impl DiskCache {
     /// Cancel safe: nothing is changed.
     ///
     /// # Errors
-    /// `InvalidInput` for a key or metadata out of limits, `Closed` after `close`.
+    /// `InvalidInput` for a key, metadata or tags out of limits, `Closed` after `close`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

@@ -192,7 +192,7 @@ impl Engine {
         let (item, is_first) = self.log.held.get(digest, counts)?;
         let now = self.clock.now();
         let is_expired = item.expires.is_some_and(|at| at <= now);
-        let is_purged = self.log.marks.cover(key, item.sequence, item.created);
+        let is_purged = self.log.marks.cover(key, item.tags(), item.sequence, item.created);
         if is_expired || is_purged {
             self.log.held.remove(digest, Some(item.sequence));
         }
@@ -212,8 +212,8 @@ impl Engine {
     pub(super) async fn write_held(&self, digest: Digest, item: &Item, wait: bool) -> bool {
         let (key, metadata, value) = (&item.key[..], &item.metadata[..], &item.value[..]);
         let (kind, value_crc) = (RecordKind::Put, record::value_crc(metadata, value));
-        let (created, expires, object, flight) = (item.created, item.expires, None, None);
-        let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
+        let (flags, created, expires, object, flight) = (item.flags, item.created, item.expires, None, None);
+        let entry = Entry { kind, digest, key, flags, metadata, value, value_crc, created, expires, object, flight };
         let stream = self.stream_of(key, expires.map(|at| at.0.saturating_sub(created.0)));
         let appended = self.log.append(stream, &entry, Order::Held(item.sequence), wait).await;
         if let Ok(Ok(Appended::Done(..))) = appended {
@@ -224,10 +224,12 @@ impl Engine {
 }
 
 fn item_of(put: &Put<'_>) -> Item {
+    let (flags, metadata) = put.metadata();
     Item {
         key: bytes::Bytes::copy_from_slice(put.key),
         value: put.value.clone(),
-        metadata: put.options.metadata.clone(),
+        flags,
+        metadata: metadata.clone(),
         created: put.times.created,
         expires: put.times.expires,
         sequence: Sequence(0),

@@ -170,7 +170,8 @@ impl Engine {
     async fn store(self: &Arc<Self>, seat: &Seat, wanted: &Wanted<'_>, fetched: Fetched, times: Times) {
         let Fetched { value, ref options } = fetched;
         let (digest, key, flight) = (wanted.digest, wanted.key, Some(seat.flight()));
-        match self.put(Put { digest, key, value, options, times, wait: true, flight }).await {
+        let tagged = self.tagged(options);
+        match self.put(Put { digest, key, value, options, tagged, times, wait: true, flight }).await {
             Ok(SetOutcome::Stored { .. } | SetOutcome::Held) => {}
             _ if seat.flight().is_outdated() => self.counters.fetches_outdated.add_one(),
             Ok(SetOutcome::Refused { .. }) | Err(_) => self.counters.fetches_unstored.add_one(),

@@ -141,7 +141,7 @@ impl Engine {
                     self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_expired);
                 }
-                Ok(record) if self.log.marks.cover(key, record.header.sequence, record.header.created) => {
+                Ok(record) if self.is_purged(&record) => {
                     self.bury(digest, location, record.segment).await?;
                     return missed(&self.counters.misses_purged);
                 }
@@ -174,6 +174,12 @@ impl Engine {
             }
         }
         missed(&self.counters.misses_evicted)
+    }
+
+    /// Whether a purge covers the entry of this record.
+    pub(super) fn is_purged(&self, record: &Fetched) -> bool {
+        let Header { sequence, created, .. } = record.header;
+        self.log.marks.cover(record.key(), record.tags(), sequence, created)
     }
 
     /// An entry cannot be read, and stays lost: which kind of miss it is.
@@ -220,7 +226,8 @@ impl Engine {
 
     fn in_memory(&self, digest: Digest, location: Location, key: &[u8], now: Millis) -> Option<Hit> {
         let item = self.memory.as_ref()?.get(digest, self.tag(location)?, key)?;
-        if item.expires.is_some_and(|at| at <= now) || self.log.marks.cover(key, item.sequence, item.created) {
+        let is_purged = self.log.marks.cover(key, item.tags(), item.sequence, item.created);
+        if is_purged || item.expires.is_some_and(|at| at <= now) {
             return None;
         }
         Some(item.hit(now))
@@ -230,8 +237,8 @@ impl Engine {
         let Some(memory) = &self.memory else { return };
         let Some(tag) = self.tag(location).filter(|tag| tag.segment == record.segment) else { return };
         let (key, metadata, value) = record.shared_parts();
-        let Header { created, expires, sequence, .. } = record.header;
-        memory.admit(digest, tag, Item { key, value, metadata, created, expires, sequence });
+        let Header { flags, created, expires, sequence, .. } = record.header;
+        memory.admit(digest, tag, Item { key, value, flags, metadata, created, expires, sequence });
     }
 
     /// What tells this record from all others that were ever here: the hot tier serves no older one.

@@ -32,7 +32,7 @@ impl Engine {
         let options = SetOptions::new().durability(Durability::Written);
         let Ok(times) = self.times(KEY, &options, 0) else { return };
         let (digest, value) = (digest(&self.seed, KEY), Bytes::from(ghosts::encode(&saved)));
-        let put = Put { digest, key: KEY, value, options: &options, times, wait: false, flight: None };
+        let put = Put { digest, key: KEY, value, options: &options, tagged: None, times, wait: false, flight: None };
         if let Err(error) = self.put(put).await {
             tracing::warn!(%error, "what eviction dropped is not remembered over the restart");
         }

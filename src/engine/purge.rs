@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Engine;
+use super::set::check_tag;
 use crate::error::{Error, Result};
+use crate::format::digest::tag_digest;
 use crate::format::purge::{MAX_PREFIX_BYTES, Selector};
 use crate::types::{Durability, Millis};
 
@@ -25,6 +27,12 @@ impl Engine {
             )));
         }
         self.purge(selector).await
+    }
+
+    /// Removes every entry that has this tag, durably.
+    pub async fn purge_tag(&self, text: &[u8]) -> Result<()> {
+        check_tag(text)?;
+        self.purge(Selector::Tag(tag_digest(&self.seed, text))).await
     }
 
     /// Removes every entry that was set more than `age` ago, durably.

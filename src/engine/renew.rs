@@ -9,13 +9,14 @@ use super::set::check_metadata;
 use crate::entry::SetOutcome;
 use crate::error::Result;
 use crate::format::record::{self, Header};
+use crate::format::tags;
 use crate::log::{Appended, Entry, Order};
 use crate::read::{self, Failure};
 use crate::segment::Stream;
 use crate::types::{Durability, RecordKind};
 
 impl Engine {
-    /// Replaces an entry's metadata; its value and its times stay. `None`: there is no such entry.
+    /// Replaces an entry's metadata; its value, its tags and its times stay. `None`: there is no such entry.
     pub async fn set_metadata(
         self: &Arc<Self>,
         key: &[u8],
@@ -23,7 +24,7 @@ impl Engine {
         durability: Durability,
     ) -> Result<Option<SetOutcome>> {
         let digest = self.check_key(key)?;
-        check_metadata(&metadata)?;
+        check_metadata(&metadata, 0)?;
         loop {
             let Some(found) = self.index.lookup(digest) else {
                 // What is held goes to disk first.
@@ -43,10 +44,11 @@ impl Engine {
             };
             let kind = record.header.kind;
             let is_it = matches!(kind, RecordKind::Put | RecordKind::Head) && record.key() == key;
-            let Header { sequence, created, expires, .. } = record.header;
-            if !is_it || record.is_expired(self.clock.now()) || self.log.marks.cover(key, sequence, created) {
+            let Header { flags, sequence, created, expires, .. } = record.header;
+            if !is_it || record.is_expired(self.clock.now()) || self.is_purged(&record) {
                 return Ok(None);
             }
+            check_metadata(&metadata, record.tags().len())?;
             if kind == RecordKind::Head && self.objects.at(location).is_none() {
                 if self.index.lookup(digest).is_some_and(|f| f.location != location) {
                     continue;
@@ -58,10 +60,12 @@ impl Engine {
             let is_main = self.segments.get(location.slot).is_some_and(|segment| segment.stream.stream.is_main());
             let is_main = is_main && self.split(stream.group).has_main();
             let stream = if is_main { Stream::Main.of(stream.group) } else { stream };
-            let (value, metadata) = (record.value(), &metadata[..]);
+            let tagged = flags.is_tagged().then(|| tags::encode(record.tags().iter(), &metadata));
+            let (value, metadata) = (record.value(), tagged.as_deref().unwrap_or(&metadata));
             let value_crc = record::value_crc(metadata, value);
             let (object, flight) = (None, None);
-            let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
+            let entry =
+                Entry { kind, digest, key, flags, metadata, value, value_crc, created, expires, object, flight };
             match self.log.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
                 Ok(Appended::Done(ticket, _)) => {
                     self.log.wait(&ticket, durability).await?;

@@ -9,10 +9,11 @@ use crate::entry::{RefuseReason, SetOptions, SetOutcome};
 use crate::error::{Error, Result};
 use crate::evict::Split;
 use crate::flight::Flight;
-use crate::format::record;
+use crate::format::record::{self, Flags};
+use crate::format::tags;
 use crate::log::{Appended, Entry, Order};
 use crate::segment::{Stream, StreamId};
-use crate::types::{Digest, Group, MAX_METADATA_BYTES, Millis, RecordKind};
+use crate::types::{Digest, Group, MAX_METADATA_BYTES, MAX_TAG_BYTES, MAX_TAGS, Millis, RecordKind};
 
 /// From when to when an entry lives, and where it goes.
 #[derive(Clone, Copy)]
@@ -28,11 +29,25 @@ pub(super) struct Put<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: Bytes,
     pub(super) options: &'a SetOptions,
+    /// The metadata field, if it has tags.
+    pub(super) tagged: Option<Bytes>,
     pub(super) times: Times,
     /// Whether it waits for room.
     pub(super) wait: bool,
     /// The flight that fetched it: it is stored only if that is not outdated.
     pub(super) flight: Option<&'a Arc<Flight>>,
+}
+
+impl Put<'_> {
+    /// Flags and metadata field of its record.
+    pub(super) fn metadata(&self) -> (Flags, &Bytes) {
+        field(self.tagged.as_ref(), &self.options.metadata)
+    }
+}
+
+/// Flags and metadata field of a record, which is this one if it has tags.
+pub(super) fn field<'a>(tagged: Option<&'a Bytes>, metadata: &'a Bytes) -> (Flags, &'a Bytes) {
+    tagged.map_or((Flags::NONE, metadata), |field| (Flags::TAGGED, field))
 }
 
 impl Engine {
@@ -46,25 +61,27 @@ impl Engine {
     ) -> Result<SetOutcome> {
         let digest = self.check_key(key)?;
         let times = self.times(key, &options, 0)?;
-        self.put(Put { digest, key, value, options: &options, times, wait, flight: None }).await
+        let tagged = self.tagged(&options);
+        self.put(Put { digest, key, value, options: &options, tagged, times, wait, flight: None }).await
     }
 
     pub(super) async fn put(self: &Arc<Self>, put: Put<'_>) -> Result<SetOutcome> {
-        let Put { digest, key, ref value, options, times, wait, flight } = put;
+        let Put { digest, key, ref value, options, times, wait, flight, .. } = put;
         if value.len() as u64 > self.max_value_bytes() {
             return Ok(self.refuse(digest, RefuseReason::TooLarge, flight));
         }
-        let len_bytes = record::record_len(key.len(), options.metadata.len(), value.len());
+        let (flags, metadata) = put.metadata();
+        let len_bytes = record::record_len(key.len(), metadata.len(), value.len());
         let len_bytes = len_bytes.map_or(value.len() as u64, |class| class.len_bytes());
         if let Some(outcome) = self.admit_write(&put, len_bytes) {
             return Ok(outcome);
         }
-        let value_crc = record::value_crc(&options.metadata, value);
+        let value_crc = record::value_crc(metadata, value);
         let Times { created, expires, stream } = times;
         let stream = self.placed(stream, digest, len_bytes);
-        let (kind, metadata, object) = (RecordKind::Put, &options.metadata, None);
+        let (kind, object) = (RecordKind::Put, None);
         let flight = flight.map(|flight| &**flight);
-        let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
+        let entry = Entry { kind, digest, key, flags, metadata, value, value_crc, created, expires, object, flight };
         let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(ticket, _)) => ticket,
             // Only what was fetched can be.
@@ -75,9 +92,14 @@ impl Engine {
             Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
         self.count_set(key);
-        self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
+        self.counters.bytes_admitted.add((key.len() + metadata.len() + value.len()) as u64);
         self.log.wait(&ticket, options.durability).await?;
         Ok(SetOutcome::Stored { durability: options.durability })
+    }
+
+    /// The metadata field of an entry, if it has tags.
+    pub(super) fn tagged(&self, options: &SetOptions) -> Option<Bytes> {
+        tags::field(&self.seed, &options.tags, &options.metadata)
     }
 
     /// The longest value that may be stored at all, in bytes.
@@ -88,7 +110,7 @@ impl Engine {
     /// When an entry that is set now expires, and which stream it goes to. An entry that expires does so later by
     /// `longer_ms`.
     pub(super) fn times(&self, key: &[u8], options: &SetOptions, longer_ms: u64) -> Result<Times> {
-        check_metadata(&options.metadata)?;
+        check_options(options)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         let default_ms = || self.namespaces.default_ttl_ms(key).or(self.config.default_ttl_ms);
@@ -138,10 +160,33 @@ impl Engine {
     }
 }
 
-pub(super) fn check_metadata(metadata: &Bytes) -> Result<()> {
-    if metadata.len() > MAX_METADATA_BYTES {
-        let len = metadata.len();
-        return Err(Error::InvalidInput(format!("the metadata has {len} bytes; at most {MAX_METADATA_BYTES}")));
+fn check_options(options: &SetOptions) -> Result<()> {
+    check_tags(&options.tags)?;
+    check_metadata(&options.metadata, options.tags.len())
+}
+
+fn check_tags(texts: &[Bytes]) -> Result<()> {
+    if texts.len() > MAX_TAGS {
+        let count = texts.len();
+        return Err(Error::InvalidInput(format!("the entry has {count} tags; at most {MAX_TAGS}")));
+    }
+    texts.iter().try_for_each(|text| check_tag(text))
+}
+
+pub(super) fn check_tag(text: &[u8]) -> Result<()> {
+    if text.is_empty() || text.len() > MAX_TAG_BYTES {
+        let len = text.len();
+        return Err(Error::InvalidInput(format!("a tag has {len} bytes; it must have 1 to {MAX_TAG_BYTES}")));
     }
     Ok(())
+}
+
+/// Whether metadata have room beside so many tags.
+pub(super) fn check_metadata(metadata: &[u8], tags: usize) -> Result<()> {
+    let (len, most) = (metadata.len(), MAX_METADATA_BYTES - tags::tags_bytes(tags));
+    if len <= most {
+        return Ok(());
+    }
+    let beside = if tags == 0 { String::new() } else { format!(" beside {tags} tags") };
+    Err(Error::InvalidInput(format!("the metadata has {len} bytes; at most {most}{beside}")))
 }

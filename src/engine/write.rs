@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::set::{Put, Times};
+use super::set::{Put, Times, field};
 use super::{Engine, Opened};
 use crate::entry::{RefuseReason, SetOptions, SetOutcome};
 use crate::error::{Error, Result};
 use crate::flight::Flight;
 use crate::format::digest::digest;
 use crate::format::object::{CHUNK_KEY_BYTES, ChunkKey, ObjectHead};
-use crate::format::record::{self, HEADER_BYTES};
+use crate::format::record::{self, Flags, HEADER_BYTES};
 use crate::log::{Appended, Entry, Order, Ticket};
 use crate::object::{About, End, Object};
 use crate::segment::StreamId;
@@ -30,6 +30,8 @@ pub struct Writing {
     pub object: Arc<Object>,
     /// Key, metadata and times.
     about: About,
+    /// The metadata field of its record, if it has tags.
+    tagged: Option<Bytes>,
     digest: Digest,
     stream: StreamId,
     durability: Durability,
@@ -48,7 +50,8 @@ impl Engine {
         // Its length is not known yet: it has a chunk, at least.
         let stream = self.placed(times.stream, digest, self.config.chunk_len_bytes);
         let times = Times { stream, ..times };
-        let writing = self.begin_put(&Put { digest, key, value: Bytes::new(), options, times, wait, flight: None });
+        let (value, tagged) = (Bytes::new(), self.tagged(options));
+        let writing = self.begin_put(&Put { digest, key, value, options, tagged, times, wait, flight: None });
         if self.refuses_streams() {
             writing.refuse(RefuseReason::NotAdmitted);
         }
@@ -68,6 +71,7 @@ impl Engine {
             engine: self.clone(),
             object,
             about,
+            tagged: put.tagged.clone(),
             digest: put.digest,
             stream,
             durability: put.options.durability,
@@ -161,7 +165,7 @@ impl Writing {
         self.object.progress.notify_waiters();
         self.engine.objects.close(&self.object, &self.about.key);
         self.engine.count_set(&self.about.key);
-        let around = self.about.key.len() + self.about.metadata.len();
+        let around = self.about.key.len() + self.metadata().1.len();
         self.engine.counters.bytes_admitted.add(around as u64 + self.object.written_bytes());
         self.engine.log.wait(&ticket, self.durability).await?;
         // The head is where it should be, and a chunk in the segment before it may be lost.
@@ -194,7 +198,7 @@ impl Writing {
             kind: RecordKind::Chunk,
             digest: digest(&self.engine.seed, &key),
             object: Some(&self.object),
-            ..self.entry(&key, &[], &value)
+            ..self.entry(&key, (Flags::NONE, &[]), &value)
         };
         match self.engine.log.append(self.stream, &entry, Order::Newest, self.wait).await? {
             Ok(Appended::Done(..)) => self.object.progress.notify_waiters(),
@@ -206,7 +210,7 @@ impl Writing {
 
     async fn append_whole(&self) -> Result<std::result::Result<Ticket, RefuseReason>> {
         let value = self.object.next_chunk();
-        let entry = self.entry(&self.about.key, &self.about.metadata, &value);
+        let entry = self.entry(&self.about.key, self.metadata(), &value);
         self.append(&Entry { object: Some(&self.object), ..entry }).await
     }
 
@@ -216,7 +220,7 @@ impl Writing {
             return Ok(Err(RefuseReason::TooLarge));
         };
         let value = head.encode();
-        let entry = self.entry(&self.about.key, &self.about.metadata, &value);
+        let entry = self.entry(&self.about.key, self.metadata(), &value);
         self.append(&Entry { kind: RecordKind::Head, object: Some(&self.object), ..entry }).await
     }
 
@@ -236,11 +240,18 @@ impl Writing {
         }
     }
 
-    fn entry<'a>(&'a self, key: &'a [u8], metadata: &'a [u8], value: &'a [u8]) -> Entry<'a> {
+    /// Flags and metadata field of the record that makes it an entry.
+    fn metadata(&self) -> (Flags, &[u8]) {
+        let (flags, metadata) = field(self.tagged.as_ref(), &self.about.metadata);
+        (flags, metadata)
+    }
+
+    fn entry<'a>(&'a self, key: &'a [u8], (flags, metadata): (Flags, &'a [u8]), value: &'a [u8]) -> Entry<'a> {
         Entry {
             kind: RecordKind::Put,
             digest: self.digest,
             key,
+            flags,
             metadata,
             value,
             value_crc: record::value_crc(metadata, value),

@@ -11,6 +11,7 @@ use super::{EvictReason, Evicted, Evictor, policy};
 use crate::error::Result;
 use crate::format::footer::{ROW_BYTES, Row};
 use crate::format::purge::Selector;
+use crate::format::record::Header;
 use crate::index::Location;
 use crate::log::{Appended, Entry, MARKERS, Order};
 use crate::object::{End, Object};
@@ -198,13 +199,14 @@ impl Evictor {
         }
         let Ok(record) = read::fetch(&self.log.segments, at).await else { return };
         let now = self.log.clock.now();
-        let is_purged = self.log.marks.cover(record.key(), record.header.sequence, record.header.created);
+        let Header { sequence, created, .. } = record.header;
+        let is_purged = self.log.marks.cover(record.key(), record.tags(), sequence, created);
         let reason = match record.is_expired(now) {
             true => EvictReason::Expired,
             false if is_purged => EvictReason::Purged,
             false => EvictReason::Room,
         };
-        let age = Duration::from_millis(now.0.saturating_sub(record.header.created.0));
+        let age = Duration::from_millis(now.0.saturating_sub(created.0));
         self.listeners.tell(&Evicted::new(Bytes::copy_from_slice(record.key()), reason, age, hits));
     }
 
@@ -255,6 +257,7 @@ fn entry_of<'a>(record: &'a Fetched, row: &Row) -> Entry<'a> {
         kind: row.kind,
         digest: row.digest,
         key: record.key(),
+        flags: record.header.flags,
         metadata: record.metadata(),
         value: record.value(),
         value_crc: record.header.value_crc,

@@ -4,8 +4,9 @@
 //! Who wants a key that is not there takes a [`Seat`] in its flight. The first one leads: it fetches. The others wait, and
 //! get what the leader got; if the leader goes away before that, one of them leads.
 //!
-//! A flight is outdated as soon as its key is set, deleted or cleared: what it gives is older, and must not be stored over
-//! that. Who writes says so under the lock under which the write is published (the index shard's; for a clear all locks
+//! A flight is outdated as soon as its key is set, deleted or cleared, or is covered by a purge, or may be: what it gives is older,
+//! and must not be stored over that. A purge says so before its mark has its place: what is stored before that, the mark
+//! covers. Who writes says so under the lock under which the write is published (the index shard's; for a clear all locks
 //! under which anything is appended), and a fetched value is published under the same lock, if its flight is not outdated.
 //! An outdated flight takes nobody in any more: who asks after the write must not get what was there before.
 //!
@@ -154,6 +155,17 @@ impl Flights {
                 !is_older
             });
             table.failures.forget_prefix(prefix);
+            shard.count(&table);
+        }
+    }
+
+    /// What is being fetched, of every key, may be of what is purged now. Failures are not: they have no tags.
+    pub fn outdate_flights(&self) {
+        for shard in self.shards.iter().filter(|shard| shard.len.load(Ordering::SeqCst) > 0) {
+            let mut table = shard.table.lock();
+            for flight in table.flights.drain() {
+                flight.is_outdated.store(true, Ordering::SeqCst);
+            }
             shard.count(&table);
         }
     }

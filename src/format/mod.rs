@@ -84,9 +84,9 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad, 6 marker, 7 purge; 0: nothing was written here |
-//! | 1 | 1 | flags: 0. A reader refuses a record with a flag that it does not know |
+//! | 1 | 1 | flags. Bit 0, of a put or a head: tags. A reader refuses a record with a flag that it does not know, or not of this kind |
 //! | 2 | 2 | length of the key, less one: 1 to 65,536 bytes |
-//! | 4 | 2 | length of the metadata |
+//! | 4 | 2 | length of the metadata field |
 //! | 6 | 4 | length of the value |
 //! | 10 | 6 | sequence: the record's place in the order of all writes of the directory |
 //! | 16 | 6 | created |
@@ -105,14 +105,19 @@
 //! record of 128 units or more is thereby padded by less than 1/64. The longest record has 2^30 bytes. A reader
 //! need not check the padding.
 //!
+//! **Tags.** Bit 0 of the flags: the metadata field begins with a byte that says how many tags there are, 1 to 32, and
+//! the tags, 8 bytes each; the user's metadata follow. A tag is the first eight bytes of SHA-256 over the manifest's seed, a
+//! byte 3 and the tag's text. Two texts that agree in them are purged together. A record with the flag whose field is too
+//! short, or says another number, is damaged.
+//!
 //! **Delete and marker.** Both say that everything older of the key is dead. The value is 8 bytes: the newest segment id
 //! when it was first written. What it covers stands in no younger segment, so eviction carries it on, value and
 //! sequence unchanged, only while a segment with that id or a smaller one remains. A delete has the user's key. A marker
 //! is left where the key is not at hand: its key is the 8 bytes of the digest.
 //!
 //! **Purge.** Every entry that its key selects is dead, if it has a smaller sequence. The first byte of the key says how the
-//! rest selects: 1, a prefix of keys, which is not empty; 2, a time in 8 bytes, before which an entry was created. The value
-//! is that of a delete, and eviction carries it on as it does a delete.
+//! rest selects: 1, a prefix of keys, which is not empty; 2, a time in 8 bytes, before which an entry was created; 3, a tag of
+//! the entry in 8 bytes. The value is that of a delete, and eviction carries it on as it does a delete.
 //!
 //! **Pad.** Filler up to the end of a block of 4,096 bytes. The key field, the metadata length, created, expires and the
 //! value CRC are 0, and there is no key: the header CRC covers bytes 0 to 31 alone. The value is what stands behind
@@ -230,5 +235,6 @@ pub mod object;
 pub mod purge;
 pub mod record;
 pub mod segment_header;
+pub mod tags;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::bytes::{is_zero, put, u32_at, uint};
 use super::checksum;
 use super::length::{LengthClass, MAX_RECORD_BYTES};
+use super::tags::{self, Tags};
 use crate::types::{
     BLOCK_BYTES, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES,
 };
@@ -20,14 +21,39 @@ pub const MIN_RECORD_BYTES: u64 = 48;
 /// Where the header CRC stands: it covers everything before it, and the key.
 const CRC_AT: usize = 32;
 
+/// The flags byte of a record. Which flags a record may have depends on its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Flags = Flags(0);
+    /// The metadata field begins with tags: see [`tags`]. Of a put or a head.
+    pub const TAGGED: Flags = Flags(1);
+
+    /// Whether the metadata field begins with tags.
+    #[inline]
+    pub fn is_tagged(self) -> bool {
+        self.0 & Self::TAGGED.0 != 0
+    }
+
+    /// The byte, if a record of this kind may have all of its flags.
+    fn decode(byte: u8, kind: RecordKind) -> Option<Self> {
+        let allowed = if matches!(kind, RecordKind::Put | RecordKind::Head) { Self::TAGGED.0 } else { 0 };
+        (byte & !allowed == 0).then_some(Self(byte))
+    }
+}
+
 /// What the header of a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// What the record says.
     pub kind: RecordKind,
+    /// What else it says.
+    pub flags: Flags,
     /// Length of the key in bytes: 1 to 65,536, and 0 in a pad.
     pub key_len: u32,
-    /// Length of the user metadata in bytes.
+    /// Length of the metadata field in bytes: the tags if there are any, then the user's metadata.
     pub metadata_len: u16,
     /// Length of the value in bytes; in a pad: the bytes behind the header.
     pub value_len: u32,
@@ -91,7 +117,7 @@ pub enum Defect {
     /// The kind is none of this format.
     #[error("unknown record kind")]
     Kind,
-    /// A flag is set that this version does not know.
+    /// A flag is set that this version does not know, or not of a record of this kind.
     #[error("unknown flag")]
     Flags,
     /// A length is outside of its limits.
@@ -103,6 +129,9 @@ pub enum Defect {
     /// Header and key are right, metadata or value are damaged.
     #[error("value checksum does not match")]
     ValueCrc,
+    /// The metadata field should begin with tags, and does not.
+    #[error("no tags where tags should be")]
+    Tags,
     /// The kind byte is 0: nothing was written here.
     #[error("nothing written here")]
     Zero,
@@ -115,10 +144,17 @@ pub struct Record<'a> {
     pub header: Header,
     /// The key.
     pub key: &'a [u8],
-    /// The user's metadata.
+    /// The metadata field: the tags if there are any, then the user's metadata.
     pub metadata: &'a [u8],
     /// The value.
     pub value: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The tags, and the user's metadata.
+    pub fn tags_and_metadata(&self) -> (Tags<'a>, &'a [u8]) {
+        tags::split(self.header.flags, self.metadata).unwrap_or_default()
+    }
 }
 
 /// The class of a record with parts of these lengths; `None` if a part is longer than the format allows, the key is
@@ -141,6 +177,7 @@ pub fn value_crc(metadata: &[u8], value: &[u8]) -> u32 {
 pub fn encode_head(header: &Header, key: &[u8], segment: SegmentId, offset: u64) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     put::<1>(&mut bytes, 0, header.kind as u64);
+    put::<1>(&mut bytes, 1, u64::from(header.flags.0));
     put::<2>(&mut bytes, 2, u64::from(header.key_len.saturating_sub(1)));
     put::<2>(&mut bytes, 4, u64::from(header.metadata_len));
     put::<4>(&mut bytes, 6, u64::from(header.value_len));
@@ -183,6 +220,7 @@ pub fn encode_pad(len_bytes: u64, segment: SegmentId, offset: u64, synced: u64) 
     }
     let header = Header {
         kind: RecordKind::Pad,
+        flags: Flags::NONE,
         key_len: 0,
         metadata_len: 0,
         value_len: u32::try_from(len_bytes - HEADER_BYTES as u64).ok()?,
@@ -225,7 +263,7 @@ pub fn header_claims(bytes: &[u8]) -> Option<u64> {
 /// not checked: they say nothing.
 ///
 /// # Errors
-/// As [`decode_header`]; then `Truncated` when metadata or value end early, and `ValueCrc`.
+/// As [`decode_header`]; then `Truncated` when metadata or value end early, `ValueCrc`, and `Tags`.
 pub fn decode(bytes: &[u8], segment: SegmentId, offset: u64) -> Result<Record<'_>, Defect> {
     let header = decode_header(bytes, segment, offset)?;
     let (key, metadata, value) = parts(&header);
@@ -234,6 +272,9 @@ pub fn decode(bytes: &[u8], segment: SegmentId, offset: u64) -> Result<Record<'_
     let is_pad = header.kind == RecordKind::Pad;
     if !is_pad && value_crc(record.metadata, record.value) != header.value_crc {
         return Err(Defect::ValueCrc);
+    }
+    if tags::split(header.flags, record.metadata).is_none() {
+        return Err(Defect::Tags);
     }
     Ok(record)
 }
@@ -277,9 +318,7 @@ fn kind_of(byte: u8) -> Result<RecordKind, Defect> {
 #[inline]
 fn read_fields(bytes: &[u8]) -> Result<Header, Defect> {
     let kind = kind_of(*bytes.first().ok_or(Defect::Truncated)?)?;
-    if *bytes.get(1).ok_or(Defect::Truncated)? != 0 {
-        return Err(Defect::Flags);
-    }
+    let flags = Flags::decode(*bytes.get(1).ok_or(Defect::Truncated)?, kind).ok_or(Defect::Flags)?;
     let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Defect::Truncated)?;
     let key_field = uint::<2>(head, 2) as u32;
     // A pad has no key. A field other than 0 there is kept as a length, which the bounds then refuse.
@@ -287,6 +326,7 @@ fn read_fields(bytes: &[u8]) -> Result<Header, Defect> {
     let expires = uint::<6>(head, 22);
     Ok(Header {
         kind,
+        flags,
         key_len,
         metadata_len: uint::<2>(head, 4) as u16,
         value_len: u32_at(head, 6),

@@ -9,7 +9,7 @@ use super::footer::{self, FooterDefect, ROW_BYTES, Row, TRAILER_BYTES, Trailer};
 use super::length::{LengthClass, MAX_RECORD_BYTES, class_bytes};
 use super::manifest::{Manifest, ManifestDefect};
 use super::object::{ChunkKey, ObjectHead};
-use super::record::{self, Defect, HEADER_BYTES, Header};
+use super::record::{self, Defect, Flags, HEADER_BYTES, Header};
 use super::segment_header::{HeaderDefect, SegmentHeader};
 use super::{checksum, file_name};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence};
@@ -26,6 +26,7 @@ fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
 fn header(kind: RecordKind, sequence: u64, created: u64, expires: u64) -> Header {
     Header {
         kind,
+        flags: Flags::NONE,
         key_len: 0,
         metadata_len: 0,
         value_len: 0,
@@ -184,7 +185,8 @@ fn the_reason_is_the_first_that_applies() {
     };
     assert_eq!(with(0, 0), Defect::Zero);
     assert_eq!(with(0, 8), Defect::Kind);
-    assert_eq!(with(1, 1), Defect::Flags);
+    assert_eq!(with(1, 0x80), Defect::Flags);
+    assert_eq!(with(1, 1), Defect::HeaderCrc, "a flag that it may have");
     assert_eq!(with(9, 0xff), Defect::Bounds, "a value of almost 4 GiB");
     assert_eq!(with(3, 0xff), Defect::Truncated, "a key longer than what is there");
     assert_eq!(with(35, !put[35]), Defect::HeaderCrc);

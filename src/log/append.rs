@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::flight::Flight;
 use crate::format::footer::{self, Row};
 use crate::format::length::LengthClass;
-use crate::format::record::{self, Header};
+use crate::format::record::{self, Flags, Header};
+use crate::format::tags::{self, Tags};
 use crate::index::{Found, Location};
 use crate::object::Object;
 use crate::segment::StreamId;
@@ -25,7 +26,9 @@ pub struct Entry<'a> {
     pub digest: Digest,
     /// The key; for a marker the digest's bytes.
     pub key: &'a [u8],
-    /// The user's metadata.
+    /// The record's.
+    pub flags: Flags,
+    /// The metadata field: the tags, if the flags say so, and the user's metadata.
     pub metadata: &'a [u8],
     /// The value.
     pub value: &'a [u8],
@@ -47,8 +50,8 @@ impl<'a> Entry<'a> {
         let kind = RecordKind::Delete;
         // The horizon, once it is known.
         let value = &[0; 8];
-        let (object, flight) = (None, None);
-        Self { kind, digest, key, metadata: &[], value, value_crc: 0, created, expires: None, object, flight }
+        let (flags, object, flight) = (Flags::NONE, None, None);
+        Self { kind, digest, key, flags, metadata: &[], value, value_crc: 0, created, expires: None, object, flight }
     }
 
     /// A delete that knows only the digest.
@@ -59,6 +62,11 @@ impl<'a> Entry<'a> {
     /// A record that purges what a selector, of which `key` is the encoding, selects.
     pub fn purge(digest: Digest, key: &'a [u8], created: Millis) -> Self {
         Self { kind: RecordKind::Purge, ..Self::delete(digest, key, created) }
+    }
+
+    /// Its tags.
+    pub fn tags(&self) -> Tags<'a> {
+        tags::split(self.flags, self.metadata).unwrap_or_default().0
     }
 
     /// Its length on disk, in bytes.
@@ -217,6 +225,7 @@ impl Log {
         let value_crc = if is_delete { record::value_crc(&[], value) } else { entry.value_crc };
         let header = Header {
             kind: entry.kind,
+            flags: entry.flags,
             key_len: entry.key.len() as u32,
             metadata_len: entry.metadata.len() as u16,
             value_len: value.len() as u32,

@@ -40,7 +40,7 @@ impl Log {
             _ if !self.may_publish(entry, order) => (Change::Keep, None),
             (Order::Held(old), _) => {
                 let sequence = self.next_sequence();
-                if self.marks.cover(entry.key, old, entry.created) {
+                if self.marks.cover(entry.key, entry.tags(), old, entry.created) {
                     return (Change::Keep, None);
                 }
                 displaced(found);
@@ -55,7 +55,7 @@ impl Log {
                     _ => (self.next_sequence(), true, f.hits),
                 };
                 // Asked only now that it has its place in the order, and in a segment: see `marks`.
-                if self.marks.cover(entry.key, old, entry.created) {
+                if self.marks.cover(entry.key, entry.tags(), old, entry.created) {
                     return (Change::Keep, None);
                 }
                 self.objects.move_head(from, at);

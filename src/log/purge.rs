@@ -39,8 +39,11 @@ impl Log {
         self.marks.begin(selector);
         // Now: a fetch that begins later does not find what is purged; what an earlier one stores has its place before the
         // mark's, or is not stored.
-        if let Selector::Prefix(prefix) = selector {
-            self.flights.outdate_prefix(prefix);
+        match selector {
+            Selector::Prefix(prefix) => self.flights.outdate_prefix(prefix),
+            // What is fetched says its tags only when it is there.
+            Selector::Tag(_) => self.flights.outdate_flights(),
+            Selector::OlderThan(_) => {}
         }
         let mut guard = Guard(self, selector, false);
         let key = selector.encode();

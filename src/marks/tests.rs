@@ -1,6 +1,8 @@
 //! What marks cover, and how long they are needed.
 
 use super::*;
+use crate::format::record::Flags;
+use crate::format::tags;
 
 fn prefix(text: &str) -> Selector {
     Selector::Prefix(Bytes::copy_from_slice(text.as_bytes()))
@@ -16,7 +18,23 @@ fn set(marks: &Marks, selector: &Selector, sequence: u64) {
 }
 
 fn covers(marks: &Marks, key: &str, sequence: u64) -> bool {
-    marks.cover(key.as_bytes(), Sequence(sequence), Millis(sequence))
+    marks.cover(key.as_bytes(), Tags::default(), Sequence(sequence), Millis(sequence))
+}
+
+fn tag(n: u64) -> Selector {
+    // As a hash spreads them.
+    Selector::Tag(Digest(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// By what an entry of the key `key` with these tags is dead.
+fn tagged(marks: &Marks, all: &[u64], sequence: u64) -> Option<PurgedBy> {
+    let digests = all.iter().map(|n| match tag(*n) {
+        Selector::Tag(digest) => digest,
+        other => panic!("{other:?} is no tag"),
+    });
+    let field = tags::encode(digests, b"meta");
+    let (tags, _) = tags::split(Flags::TAGGED, &field).expect("it has tags");
+    marks.covering(b"key", tags, Sequence(sequence), Millis(sequence))
 }
 
 #[test]
@@ -110,4 +128,68 @@ fn too_many_give_up_the_older_half() {
     assert!(covers(&marks, "anything", half.0) && !covers(&marks, "anything", half.0 + 1));
     let last = format!("{MAX_MARKS}/x");
     assert!(covers(&marks, &last, MAX_MARKS as u64));
+}
+
+#[test]
+fn a_tag_covers_what_has_it_and_is_older() {
+    let marks = Marks::default();
+    set(&marks, &tag(1), 10);
+    assert_eq!((tagged(&marks, &[1], 9), tagged(&marks, &[1], 10)), (Some(PurgedBy::Tag), None));
+    assert_eq!((tagged(&marks, &[2, 3, 1], 9), tagged(&marks, &[2, 3], 9)), (Some(PurgedBy::Tag), None));
+    assert!(!covers(&marks, "key", 9), "it has no tags");
+    set(&marks, &tag(1), 20);
+    assert_eq!((marks.len(), tagged(&marks, &[1], 19)), (1, Some(PurgedBy::Tag)));
+    set(&marks, &prefix("k"), 15);
+    assert_eq!((tagged(&marks, &[2], 14), tagged(&marks, &[2], 15)), (Some(PurgedBy::Prefix), None));
+    marks.begin(&tag(2));
+    assert_eq!(tagged(&marks, &[2], 1 << 40), Some(PurgedBy::Tag), "its record is on its way");
+    marks.place(&tag(2), SegmentId(3), false, || Sequence(30));
+    assert_eq!(
+        (tagged(&marks, &[2], 30), marks.unwritten().map(|(s, m)| (s, m.sequence))),
+        (None, Some((tag(2), Sequence(30))))
+    );
+    marks.wrote(Sequence(30));
+    assert!(marks.are_written() && marks.lost(Sequence(30)) && marks.owes());
+    marks.raise_floor(Sequence(20));
+    assert_eq!((marks.len(), tagged(&marks, &[3], 20), tagged(&marks, &[1], 21)), (1, Some(PurgedBy::Place), None));
+    marks.clear(Sequence(30));
+    assert_eq!((marks.len(), tagged(&marks, &[1, 2, 3], 1)), (0, None));
+}
+
+#[test]
+fn a_record_of_a_tag_is_carried_on_as_long_as_its_mark_needs_it() {
+    let marks = Marks::default();
+    for sequence in [10, 30, 20] {
+        marks.adopt(&tag(1), mark(sequence));
+    }
+    marks.adopt(&tag(2), mark(5));
+    assert_eq!((marks.len(), tagged(&marks, &[1], 29), tagged(&marks, &[1], 30)), (2, Some(PurgedBy::Tag), None));
+    assert!(!marks.is_needed(&tag(1), Sequence(20), true), "a newer one stands for it");
+    marks.begin(&tag(1));
+    assert!(marks.is_needed(&tag(1), Sequence(30), true), "the other one is not on disk yet");
+    marks.place(&tag(1), SegmentId(1), true, || Sequence(40));
+    assert!(!marks.is_needed(&tag(1), Sequence(30), true) && marks.is_needed(&tag(1), Sequence(40), true));
+    let before = marks.given_up();
+    assert!(!marks.is_needed(&tag(1), Sequence(40), false));
+    assert_eq!((marks.len(), tagged(&marks, &[1], 1), marks.given_up()), (1, None, before + 1));
+}
+
+/// P5. Tags count among the marks, and what there is of them says how much memory they may take.
+#[test]
+fn too_many_tags_give_up_the_older_half_and_give_the_room_back() {
+    let marks = Marks::default();
+    set(&marks, &prefix("k"), 1);
+    let allocated = || marks.inner.read().tags.allocation_size();
+    (1..=MAX_MARKS as u64).for_each(|n| set(&marks, &tag(n), n + 1));
+    assert!(allocated() < 10 << 20, "{} bytes for {MAX_MARKS} tags", allocated());
+    let half = marks.overflow().expect("there are too many");
+    marks.raise_floor(half);
+    assert!(marks.overflow().is_none() && marks.len() <= MAX_MARKS as u64 / 2 + 1);
+    let last = MAX_MARKS as u64;
+    assert_eq!((tagged(&marks, &[last], last), tagged(&marks, &[1], half.0 + 1)), (Some(PurgedBy::Tag), None));
+    assert_eq!(tagged(&marks, &[1], half.0), Some(PurgedBy::Place));
+    for n in 1..=last {
+        marks.is_needed(&tag(n), Sequence(n + 1), false);
+    }
+    assert!(marks.len() == 0 && allocated() < 200 << 10, "{} bytes for no tag", allocated());
 }

@@ -197,12 +197,14 @@ mod tests {
 
     use super::super::ITEM_OVERHEAD_BYTES;
     use super::*;
+    use crate::format::record::Flags;
     use crate::types::Millis;
 
     fn item(sequence: u64, len: usize) -> Arc<Item> {
         let value = Bytes::from(vec![0; len]);
         let (key, metadata, created) = (Bytes::from_static(b"k"), Bytes::new(), Millis(1));
-        Arc::new(Item { key, value, metadata, created, expires: None, sequence: Sequence(sequence) })
+        let flags = Flags::NONE;
+        Arc::new(Item { key, value, flags, metadata, created, expires: None, sequence: Sequence(sequence) })
     }
 
     #[test]

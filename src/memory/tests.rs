@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::sieve::Sieve;
 use super::*;
+use crate::format::record::Flags;
 use crate::types::{Digest, Millis, SegmentId, Sequence};
 
 /// SIEVE as in the paper, over a plain list, oldest first.
@@ -101,6 +102,7 @@ fn item(key: &str, value_len: usize) -> Item {
     Item {
         key,
         value,
+        flags: Flags::NONE,
         metadata: Bytes::from_static(b"meta"),
         created: Millis(1),
         expires: Some(Millis(9)),

@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 use super::{Bounded, ITEM_OVERHEAD_BYTES, Verdict};
 use crate::entry::{Hit, Source};
+use crate::format::record::Flags;
+use crate::format::tags::{self, Tags};
 use crate::types::{Digest, Millis, SegmentId, Sequence};
 
 /// Which record an item was read from. Segment ids are never used twice, so this is unique in a directory's life.
@@ -28,7 +30,9 @@ pub struct Item {
     pub key: Bytes,
     /// The value.
     pub value: Bytes,
-    /// The user's metadata.
+    /// Of its record.
+    pub flags: Flags,
+    /// The metadata field of its record: the tags, if the flags say so, then the user's metadata.
     pub metadata: Bytes,
     /// When it was set.
     pub created: Millis,
@@ -49,11 +53,17 @@ impl Item {
         (self.key.len() + self.metadata.len() + self.value.len()) as u64
     }
 
+    /// Its tags.
+    #[inline]
+    pub fn tags(&self) -> Tags<'_> {
+        tags::split(self.flags, &self.metadata).unwrap_or_default().0
+    }
+
     /// The entry as a get gives it now.
     pub fn hit(&self, now: Millis) -> Hit {
         Hit {
             value: self.value.clone(),
-            metadata: self.metadata.clone(),
+            metadata: tags::metadata(self.flags, &self.metadata),
             created: self.created,
             expires: self.expires,
             now,
@@ -75,6 +85,7 @@ impl Item {
         let value_at = self.key.len() + self.metadata.len();
         Self {
             key: buffer.slice(..self.key.len()),
+            flags: self.flags,
             metadata: buffer.slice(self.key.len()..value_at),
             value: buffer.slice(value_at..),
             created: self.created,

@@ -94,7 +94,9 @@ pub enum Seen<'a> {
         header: Header,
         /// Its key.
         key: &'a [u8],
-        /// Its value as it stands there; not to be trusted with a defect.
+        /// Its metadata field as it stands there; not to be trusted with a defect.
+        metadata: &'a [u8],
+        /// Its value; likewise.
         value: &'a [u8],
         /// Its row, none for a pad; a marker if there is a defect.
         row: Option<Row>,
@@ -212,13 +214,14 @@ async fn next(
         look(Seen::Hole { damage, end: at });
     }
     let Some(class) = header.class() else {
-        look(Seen::Record { offset: at, header, key: &[], value: &[], row: None, defect: None });
+        look(Seen::Record { offset: at, header, key: &[], metadata: &[], value: &[], row: None, defect: None });
         return Ok(Ok(Place::Record { header, row: None, defect: None }));
     };
     let bytes = window.get(file, at, len as usize, scope.end).await?;
     let defect = record::decode(bytes, scope.segment, at).err();
-    let (key, _, value) = record::parts(&header);
-    let (key, value) = (bytes.get(key).unwrap_or_default(), bytes.get(value).unwrap_or_default());
+    let (key, metadata, value) = record::parts(&header);
+    let part = |range| bytes.get(range).unwrap_or_default();
+    let (key, metadata, value) = (part(key), part(metadata), part(value));
     let row = Row {
         digest: key_digest(header.kind, key, scope.seed),
         sequence: header.sequence,
@@ -228,7 +231,7 @@ async fn next(
         kind: if defect.is_some() && header.kind != RecordKind::Purge { RecordKind::Marker } else { header.kind },
         expires_s: footer::expires_seconds(header.expires),
     };
-    look(Seen::Record { offset: at, header, key, value, row: Some(row), defect });
+    look(Seen::Record { offset: at, header, key, metadata, value, row: Some(row), defect });
     Ok(Ok(Place::Record { header, row: Some(row), defect }))
 }
 

@@ -11,6 +11,7 @@ enum Act {
     Delete,
     Clear,
     Purge,
+    PurgeTag,
     Set,
     SetLarge,
     TrySet,
@@ -19,10 +20,11 @@ enum Act {
     Refused,
 }
 
-const ACTS: [Act; 9] = [
+const ACTS: [Act; 10] = [
     Act::Delete,
     Act::Clear,
     Act::Purge,
+    Act::PurgeTag,
     Act::Set,
     Act::SetLarge,
     Act::TrySet,
@@ -40,6 +42,8 @@ impl Act {
             Self::Delete => drop(cache.delete(key).await.unwrap()),
             Self::Clear => cache.clear().await.unwrap(),
             Self::Purge => cache.purge_prefix(&key[..1]).await.unwrap(),
+            // What is fetched may have it.
+            Self::PurgeTag => cache.purge_tag("any tag").await.unwrap(),
             Self::Set => assert!(cache.set(key, short.clone()).await.unwrap().is_stored()),
             Self::SetLarge => assert!(cache.set(key, long.clone()).await.unwrap().is_stored()),
             Self::TrySet => assert!(cache.try_set(key, short.clone()).await.unwrap().is_stored()),
@@ -52,7 +56,7 @@ impl Act {
             Self::Refused => assert!(!cache.set(key, vec![0; 1 << 20]).await.unwrap().is_stored()),
         }
         match self {
-            Self::Delete | Self::Clear | Self::Purge | Self::Refused => None,
+            Self::Delete | Self::Clear | Self::Purge | Self::PurgeTag | Self::Refused => None,
             Self::Set | Self::TrySet | Self::WriteShort => Some(short),
             Self::SetLarge | Self::WriteLong => Some(long),
         }
@@ -96,7 +100,7 @@ async fn a_fetch_undoes_nothing_that_was_done_meanwhile() {
 /// Who asks after the act has returned makes a fetch of its own, though the first one is not done.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_later_does_not_join_an_outdated_flight() {
-    for act in [Act::Delete, Act::Clear, Act::Refused] {
+    for act in [Act::Delete, Act::Clear, Act::PurgeTag, Act::Refused] {
         let machine = machine();
         let (cache, slow, quick) = (machine.open().await, Origin::shut(), Origin::open());
         let first = slow.call(&cache, "k", "older");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esker::backend::sim::FaultPlan;
 use esker::format::checksum;
-use esker::format::record::{self, HEADER_BYTES, Header};
+use esker::format::record::{self, Flags, HEADER_BYTES, Header};
 use esker::format::segment_header::SegmentHeader;
 use esker::{DiskCache, Millis, RecordKind, Sequence};
 
@@ -24,6 +24,7 @@ async fn trap_09_a_record_that_claims_too_much_costs_only_itself() {
     let segment = SegmentHeader::decode(&bytes).unwrap().id;
     let header = Header {
         kind: RecordKind::Put,
+        flags: Flags::NONE,
         key_len: 1,
         metadata_len: u16::MAX,
         value_len: u32::MAX,

@@ -9,11 +9,13 @@ use super::records::hex;
 use super::{Inspector, ObjectInfo};
 use crate::error::Result;
 use crate::format::file_name::segment_name;
-use crate::format::record::{self, HEADER_BYTES};
-use crate::types::{MAX_KEY_BYTES, RecordKind};
+use crate::format::length::class_bytes;
+use crate::format::record::{self, Defect, HEADER_BYTES, Header};
+use crate::format::tags::{self, Tags};
+use crate::types::{MAX_KEY_BYTES, MAX_TAGS, RecordKind};
 
-/// Read of each record to begin with: most keys are shorter.
-const HEADER_AND_KEY_BYTES: usize = 256;
+/// Read of each record to begin with: most keys are shorter, with as many tags as there can be.
+const HEADER_AND_KEY_BYTES: usize = 512;
 
 /// What a get of an entry would meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,8 +57,10 @@ pub struct EntryInfo {
     pub key_hex: Option<String>,
     /// Length of the key in bytes, as it stands on disk.
     pub key_len: u32,
-    /// Length of the metadata in bytes.
+    /// Length of the user's metadata in bytes.
     pub metadata_len: u32,
+    /// How many tags it has.
+    pub tags: usize,
     /// Length of the whole value in bytes.
     pub value_len: u64,
     /// What a get would meet.
@@ -111,17 +115,23 @@ impl Inspector {
     async fn entry(&self, fold: &Fold, newest: &Newest, files: &mut Files<'_>) -> Result<Option<EntryInfo>> {
         let Some((slot, id)) = fold.segment(newest.at) else { return Ok(None) };
         let mut bytes = files.read(slot, newest.at, HEADER_AND_KEY_BYTES).await?;
-        if record::header_claims(&bytes).is_some_and(|claims| claims > bytes.len() as u64) {
-            bytes = files.read(slot, newest.at, HEADER_BYTES + MAX_KEY_BYTES).await?;
+        // Of the metadata field the tags are needed.
+        let most = tags::tags_bytes(MAX_TAGS);
+        let needs = |claims: u64| (claims + most as u64).min(class_bytes(newest.at.class));
+        if record::header_claims(&bytes).is_some_and(|claims| needs(claims) > bytes.len() as u64) {
+            bytes = files.read(slot, newest.at, HEADER_BYTES + MAX_KEY_BYTES + most).await?;
         }
         let decoded = record::decode_header(&bytes, id, newest.at.offset());
-        let header = decoded.as_ref().ok();
+        let decoded = decoded.and_then(|header| Ok((header, tags_of(&header, &bytes)?)));
+        let (header, tags) = decoded.as_ref().map_or((None, Tags::default()), |(header, tags)| (Some(header), *tags));
         let key = header.and_then(|header| bytes.get(record::parts(header).0));
         let state = match (&decoded, fold.fate(newest, self.now)) {
             (Err(_), _) => EntryState::Damaged,
             (_, Fate::Expired { .. }) => EntryState::Expired,
-            (Ok(header), _) if header.expires.is_some_and(|at| at <= self.now) => EntryState::Expired,
-            (Ok(header), _) if key.is_some_and(|key| fold.marks.cover(key, header.sequence, header.created)) => {
+            (Ok((header, _)), _) if header.expires.is_some_and(|at| at <= self.now) => EntryState::Expired,
+            (Ok((header, _)), _)
+                if key.is_some_and(|key| fold.marks.cover(key, tags, header.sequence, header.created)) =>
+            {
                 EntryState::Purged
             }
             _ => EntryState::Served,
@@ -133,7 +143,8 @@ impl Inspector {
             key: shown,
             key_hex: key.map(hex),
             key_len: header.map_or(0, |h| h.key_len),
-            metadata_len: header.map_or(0, |h| u32::from(h.metadata_len)),
+            metadata_len: header.map_or(0, |h| u32::from(h.metadata_len)) - tags::tags_bytes(tags.len()) as u32,
+            tags: tags.len(),
             value_len: header.map_or(0, |h| u64::from(h.value_len)),
             state,
             file: segment_name(slot),
@@ -145,6 +156,13 @@ impl Inspector {
             defect: decoded.err().map(|defect| defect.to_string()),
         }))
     }
+}
+
+/// The tags of a record of which these are the first bytes.
+fn tags_of<'a>(header: &Header, bytes: &'a [u8]) -> Result<Tags<'a>, Defect> {
+    let field = record::parts(header).1;
+    let field = bytes.get(field.start.min(bytes.len())..field.end.min(bytes.len())).unwrap_or_default();
+    Ok(tags::split(header.flags, field).ok_or(Defect::Tags)?.0)
 }
 
 impl EntryInfo {

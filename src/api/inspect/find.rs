@@ -13,6 +13,8 @@ use crate::format::file_name::segment_name;
 use crate::format::manifest::Manifest;
 use crate::format::object::ObjectHead;
 use crate::format::record::{self, Defect};
+use crate::format::tags;
+use crate::marks::PurgedBy;
 use crate::types::{RecordKind, SegmentId};
 
 /// How often the directory is read before it is believed that chunks are missing.
@@ -66,6 +68,10 @@ pub struct Finding {
     pub created: Option<u64>,
     /// When it expires, in unix milliseconds.
     pub expires: Option<u64>,
+    /// By what it is purged, if it is.
+    pub purged_by: Option<PurgedBy>,
+    /// How many tags it has.
+    pub tags: usize,
     /// What is wrong with it.
     pub defect: Option<String>,
     /// The object, if the newest record is a head, and what is on disk of it.
@@ -99,6 +105,8 @@ impl Finding {
             sequence: None,
             created: None,
             expires: None,
+            purged_by: None,
+            tags: 0,
             defect: None,
             object: None,
             metadata: Bytes::new(),
@@ -171,8 +179,12 @@ impl Inspector {
             Err(defect) => return damaged(defect),
         };
         let (key_range, metadata, value) = record::parts(&header);
+        let split = bytes.get(metadata.clone()).and_then(|field| tags::split(header.flags, field));
+        let (tags, _) = split.unwrap_or_default();
         let is_same = bytes.get(key_range).is_some_and(|found| found == key);
-        let at = Finding { created: Some(header.created.0), expires: header.expires.map(|at| at.0), ..at.clone() };
+        let (created, expires) = (Some(header.created.0), header.expires.map(|at| at.0));
+        let at = Finding { created, expires, tags: tags.len(), ..at.clone() };
+        let purged_by = fold.marks.covering(key, tags, header.sequence, header.created);
         let is_expired = header.expires.is_some_and(|at| at <= self.now);
         let verdict = match (header.kind, fate) {
             (_, Fate::Doubtful) => Verdict::Doubtful,
@@ -180,9 +192,7 @@ impl Inspector {
             _ if !is_same => Verdict::Collision,
             (RecordKind::Delete, _) => Verdict::Deleted,
             (RecordKind::Put | RecordKind::Head, _) if is_expired => Verdict::Expired,
-            (RecordKind::Put | RecordKind::Head, _) if fold.marks.cover(key, header.sequence, header.created) => {
-                Verdict::Purged
-            }
+            (RecordKind::Put | RecordKind::Head, _) if purged_by.is_some() => Verdict::Purged,
             (RecordKind::Put | RecordKind::Head, _) => Verdict::Served,
             _ => Verdict::Collision,
         };
@@ -194,13 +204,13 @@ impl Inspector {
         if is_head && head.is_none() {
             return Finding { verdict: Verdict::Damaged, defect: Some(NO_OBJECT.into()), ..at };
         }
-        let at = Finding { verdict, head, ..at };
+        let at = Finding { verdict, head, purged_by: purged_by.filter(|_| verdict == Verdict::Purged), ..at };
         if verdict != Verdict::Served {
             return at;
         }
         let bytes = Bytes::from(bytes);
         let value = if is_head { Bytes::new() } else { bytes.slice(value) };
-        Finding { metadata: bytes.slice(metadata), value, ..at }
+        Finding { metadata: tags::metadata(header.flags, &bytes.slice(metadata)), value, ..at }
     }
 }
 

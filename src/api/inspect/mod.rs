@@ -45,6 +45,7 @@ mod summary;
 mod value;
 mod verify;
 
+pub use crate::marks::PurgedBy;
 pub use entries::{EntryInfo, EntryState};
 pub use escape::escape;
 pub use explain::{Explanation, Version};

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::object::{ChunkKey, ObjectHead};
 use crate::format::segment_header::FREE_STREAM;
+use crate::format::tags;
 use crate::segment::identity::Identity;
 use crate::segment::scan::{self, Scope, Seen};
 use crate::types::RecordKind;
@@ -39,8 +40,10 @@ pub struct RecordInfo {
     pub key_hex: Option<String>,
     /// Length of the key in bytes, as it stands on disk.
     pub key_len: u32,
-    /// Length of the metadata in bytes.
+    /// Length of the metadata field in bytes: the user's metadata, and the tags before them.
     pub metadata_len: u32,
+    /// How many tags it has; none if they are damaged.
+    pub tags: usize,
     /// Length of the record's value in bytes. That of a head only describes the object.
     pub value_len: u32,
     /// The object that it is the head or a chunk of: the sequence of its first chunk.
@@ -171,6 +174,7 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
             key_hex: None,
             key_len: 0,
             metadata_len: 0,
+            tags: 0,
             value_len: 0,
             object_id: None,
             chunk_index: None,
@@ -180,10 +184,11 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
             expires: None,
             defect: Some(damage.defect.to_string()),
         },
-        Seen::Record { offset, header, key, value, row, defect } => {
+        Seen::Record { offset, header, key, metadata, value, row, defect } => {
             let is_pad = header.kind == RecordKind::Pad;
             // A key is right whenever there is a record; a value is not.
             let chunk = if header.kind == RecordKind::Chunk { ChunkKey::decode(key) } else { None };
+            let (tags, _) = tags::split(header.flags, metadata).unwrap_or_default();
             let is_head = header.kind == RecordKind::Head && defect.is_none();
             let head = if is_head { ObjectHead::decode(value) } else { None };
             let (namespace, shown) = shown(header.kind, key);
@@ -198,6 +203,7 @@ fn describe(seen: Seen<'_>, has_seed: bool) -> RecordInfo {
                 key_hex: (!is_pad).then(|| hex(key)),
                 key_len: header.key_len,
                 metadata_len: u32::from(header.metadata_len),
+                tags: if defect.is_none() { tags.len() } else { 0 },
                 value_len: header.value_len,
                 object_id: chunk.map(|chunk| chunk.object.0).or(head.map(|head| head.object.0)),
                 chunk_index: chunk.map(|chunk| chunk.index),

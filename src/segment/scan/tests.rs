@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::backend::sim::Sim;
 use crate::backend::{Backend, OpenMode};
+use crate::format::record::Flags;
 use crate::types::Sequence;
 
 const SEGMENT: SegmentId = SegmentId(7);
@@ -14,6 +15,7 @@ const END: u64 = 1 << 20;
 fn put(segment: SegmentId, offset: u64, key_len: usize, value: &[u8]) -> Vec<u8> {
     let header = Header {
         kind: RecordKind::Put,
+        flags: Flags::NONE,
         key_len: 0,
         metadata_len: 0,
         value_len: 0,

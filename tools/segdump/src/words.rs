@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use esker::inspect::{
-    Finding, Listing, RecordInfo, SegmentState, SegmentSummary, Summary, Verdict, VerifyReport, escape,
+    Finding, Listing, PurgedBy, RecordInfo, SegmentState, SegmentSummary, Summary, Verdict, VerifyReport, escape,
 };
 
 use esker::format::namespace;
@@ -185,7 +185,7 @@ pub fn not_served(key: &[u8], finding: &Finding) -> String {
         Verdict::Deleted => "it was deleted",
         Verdict::Marked => "it was evicted or lost, and a marker keeps older copies dead",
         Verdict::Expired => "it expired",
-        Verdict::Purged => "a purge covers it",
+        Verdict::Purged => purged_by(finding.purged_by),
         Verdict::Cleared => "everything of it was written before the cache was cleared",
         Verdict::Damaged => "its newest record is damaged, and an older one is not served instead",
         Verdict::Doubtful => "a damaged place may have held a newer record of it",
@@ -194,6 +194,16 @@ pub fn not_served(key: &[u8], finding: &Finding) -> String {
         Verdict::Changing => "segments changed while they were read; ask again",
     };
     format!("`{}` is not served: {why}{}", name(key), place(finding))
+}
+
+fn purged_by(what: Option<PurgedBy>) -> &'static str {
+    match what {
+        Some(PurgedBy::Prefix) => "a purge by prefix covers it",
+        Some(PurgedBy::Tag) => "a purge by tag covers it",
+        Some(PurgedBy::Age) => "a purge by age covers it",
+        Some(PurgedBy::Place) => "it is older than a purge that is damaged, and may have been covered by it",
+        None => "a purge covers it",
+    }
 }
 
 /// A key as a sentence has it, not escaped.

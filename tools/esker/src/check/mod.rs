@@ -36,6 +36,8 @@ pub enum Name {
     Tiny,
     /// A purge by prefix of 1 million entries within 10 ms: none is served afterwards, also after kill -9.
     Purge,
+    /// The same by a tag that all of them have, with 100,000 other tags purged before.
+    PurgeTag,
     /// Two namespaces, one flooding: it takes its quota at most, the other one keeps its hit ratio within 1 point.
     Quota,
     /// A trace with times to live (half of the objects none, a quarter 60 s, a quarter 10 min) at a tenth of its bytes: under 5 %
@@ -63,7 +65,7 @@ pub struct Args {
     /// `restart` with 10 million entries of 100 bytes.
     #[arg(long)]
     pub tiny: bool,
-    /// Divide the number of entries of `restart`, `tiny` and `purge`, and the requests of `quota`, by this, for a quick look;
+    /// Divide the number of entries of `restart`, `tiny` and the purges, and the requests of `quota`, by this, for a quick look;
     /// targets are then not met or missed in earnest.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub shrink: u64,
@@ -187,7 +189,8 @@ fn run(check: Name, args: &Args, dir: &std::path::Path, backend: BackendKind) ->
         Name::Idle => runtime.block_on(idle::check(&dir, backend)),
         Name::Restart => restart::check_restart(&runtime, &dir, backend, args.tiny, args.shrink),
         Name::Tiny => restart::check_tiny(&runtime, &dir, backend, args.shrink),
-        Name::Purge => purge::check(&dir, backend, args.shrink),
+        Name::Purge => purge::check(&dir, backend, args.shrink, false),
+        Name::PurgeTag => purge::check(&dir, backend, args.shrink, true),
         Name::Quota => runtime.block_on(quota::check(&dir, backend, args.shrink)),
         Name::Expiry => runtime.block_on(expiry::check(&dir, backend, args.trace.as_deref())),
         Name::Tail => runtime.block_on(tail::check(&dir, backend)),

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::Lives;
 use super::model::{Death, Fate, Level};
 use super::tenants::{door, user_key};
-use super::write::Write;
+use super::write::{TAGS, Write};
 
 /// Operations of the disk that a last deed may live to see.
 const LAST_OPERATIONS: u64 = 24;
@@ -18,6 +18,8 @@ const LAST_OPERATIONS: u64 = 24;
 enum Deed {
     Write(Write),
     Delete(u32),
+    /// What has a tag.
+    Purge(&'static str),
     Clear,
     Close,
     Settle(Level),
@@ -98,6 +100,7 @@ impl Lives {
             1 => vec![Deed::Close],
             2 => vec![Deed::Settle(Level::Synced)],
             3 => vec![Deed::Settle(Level::Written)],
+            4 if self.dice.one_in(2) => vec![Deed::Purge(TAGS[n as usize % TAGS.len()])],
             4 => vec![Deed::Delete(n)],
             5..9 => vec![Deed::Write(self.plan_write(n))],
             _ => {
@@ -118,6 +121,7 @@ impl Lives {
                     Ok(door) => door.delete(&user_key(n)).await.is_ok(),
                     Err(_) => false,
                 },
+                Deed::Purge(tag) => cache.purge_tag(tag).await.is_ok(),
                 Deed::Clear => cache.clear().await.is_ok(),
                 Deed::Close => cache.close().await.is_ok(),
                 Deed::Settle(Level::Synced) => cache.sync().await.is_ok(),
@@ -136,6 +140,7 @@ impl Lives {
                 self.model.happened(write.key, write.fate(), level(write.level()), stream);
             }
             Deed::Delete(n) => self.model.happened(n, Fate::Gone, level(Level::Synced), None),
+            Deed::Purge(tag) => self.model.purged_tag(tag, was_done),
             Deed::Clear => self.model.cleared(level(Level::Synced)),
             Deed::Close if was_done => self.model.settled(Level::Synced),
             Deed::Settle(settled) if was_done => self.model.settled(settled),

@@ -30,6 +30,7 @@ pub use tally::Tally;
 use doom::Doom;
 use model::{Fate, Level, Model};
 use tenants::{are_together, check_quotas, door, stream_of, user_key};
+use write::TAGS;
 
 const DIR: &str = "/cache";
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
@@ -198,6 +199,7 @@ impl Lives {
         self.tally.steps += 1;
         match choice {
             0..49 => self.write(n).await,
+            49 if self.dice.one_in(2) => self.purge_tag().await,
             49 => self.purge(n).await,
             50..72 => {
                 let answer = self.get(n).await?;
@@ -246,6 +248,19 @@ impl Lives {
                 Err(_) if self.is_stormy => self.model.happened(n, Fate::Refused, Level::Volatile, None),
                 Err(e) => return Err(format!("purge: {e}")),
             }
+        }
+        self.tally.purges += 1;
+        Ok(())
+    }
+
+    /// Purges what has one of the tags.
+    async fn purge_tag(&mut self) -> Result<(), String> {
+        let tag = TAGS[self.dice.below(TAGS.len() as u64) as usize];
+        let purged = self.cache()?.purge_tag(tag).await;
+        self.note(format!("purge what is {tag}: {purged:?}"));
+        match purged {
+            Err(e) if !self.is_stormy => return Err(format!("purge: {e}")),
+            purged => self.model.purged_tag(tag, purged.is_ok()),
         }
         self.tally.purges += 1;
         Ok(())

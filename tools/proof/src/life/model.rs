@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::Keeps;
 use super::tenants::STREAMS;
+use super::write::tags_of;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,8 @@ struct Key {
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     keys: BTreeMap<u32, Key>,
+    /// Tags that were purged, durably, and when.
+    purged: Vec<(u64, &'static str)>,
     order: u64,
     life: u32,
     /// How the last process ended, if not by itself since.
@@ -106,6 +109,22 @@ impl Model {
             event.is_present = false;
         }
         self.happened(key, Fate::Refused, Level::Volatile, None);
+    }
+
+    /// All that has a tag was purged: durably, or not so, if the disk failed.
+    pub fn purged_tag(&mut self, tag: &'static str, is_durable: bool) {
+        let has_it = |key: &Key| matches!(key.events.last().map(|e| e.fate), Some(Fate::Set { version, .. }) if tags_of(version).contains(&tag));
+        let keys: Vec<u32> = self.keys.iter().filter(|(_, key)| has_it(key)).map(|(n, _)| *n).collect();
+        for key in keys {
+            match is_durable {
+                true => self.happened(key, Fate::Gone, Level::Synced, None),
+                false => self.happened(key, Fate::Refused, Level::Volatile, None),
+            }
+        }
+        if is_durable {
+            self.order += 1;
+            self.purged.push((self.order, tag));
+        }
     }
 
     /// Every key was cleared.
@@ -192,6 +211,13 @@ impl Model {
                 let Some(at) = state.events.iter().rposition(is_it) else {
                     return Err(format!("key {key}: version {version} was never set, or was lost before"));
                 };
+                let order = state.events[at].order;
+                let purge = self.purged.iter().find(|(when, tag)| *when > order && tags_of(version).contains(tag));
+                if let Some((_, tag)) = purge {
+                    return Err(format!(
+                        "key {key}: after a crash version {version} is there, though {tag} was purged"
+                    ));
+                }
                 if at < from {
                     let events = &state.events[at..];
                     return Err(format!("key {key}: after a crash version {version} is older than durable {events:?}"));

@@ -212,6 +212,9 @@ impl Maker {
         self.version += 1;
         let len = 12 + self.dice.below(MAX_VALUE_BYTES) as usize;
         let mut options = SetOptions::new().durability(Durability::Synced);
+        if self.version % 4 == 1 {
+            options = options.tags(["red", "blue"]).metadata("meta");
+        }
         self.expiring.remove(&n);
         if ttl > Duration::ZERO {
             options = options.ttl(ttl);

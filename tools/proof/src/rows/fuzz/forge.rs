@@ -1,9 +1,12 @@
 //! Checksums made right again, so that what is behind them is reached: an attacker can compute a CRC too.
 
-use esker::SegmentId;
 use esker::format::checksum;
 use esker::format::footer::{ROW_BYTES, TRAILER_BYTES};
 use esker::format::record::{self, HEADER_BYTES};
+use esker::format::tags;
+use esker::{Digest, SegmentId};
+
+use super::input::Input;
 
 /// Where the header CRC of a record stands.
 const RECORD_CRC_AT: usize = 32;
@@ -21,6 +24,13 @@ pub fn put<const N: usize>(bytes: &mut [u8], at: usize, value: u64) {
     if let Some(part) = bytes.get_mut(at..at + N) {
         part.copy_from_slice(&value.to_le_bytes()[..N]);
     }
+}
+
+/// The metadata field of a record that should begin with tags: it does, or is what the input says.
+pub fn tagged(input: &mut Input<'_>) -> Vec<u8> {
+    let (count, len) = (input.byte(), input.index(64));
+    let bytes = input.take(len);
+    if count & 1 == 0 { bytes.to_vec() } else { tags::encode((0..u64::from(count / 8)).map(Digest), bytes) }
 }
 
 /// Makes both CRCs of a record right, as far as its lengths let it.

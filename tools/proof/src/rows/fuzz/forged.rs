@@ -7,7 +7,7 @@ use esker::format::file_name::segment_name;
 use esker::format::footer::TRAILER_BYTES;
 use esker::format::manifest::MANIFEST_BYTES;
 use esker::format::object::{ChunkKey, ObjectHead};
-use esker::format::record::{self, Header, Record};
+use esker::format::record::{self, Flags, Header, Record};
 use esker::format::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader, TWIN_AT};
 use esker::{Millis, RecordKind, SegmentId, Sequence};
 
@@ -115,12 +115,16 @@ impl Forged {
     fn insert(&mut self, place: Place, input: &mut Input<'_>) {
         use RecordKind::{Chunk, Delete, Head, Marker, Put};
         let key = golden::KEYS[input.index(golden::KEYS.len())].as_bytes();
-        let kind = [Put, Put, Put, Delete, Marker, Chunk, Head][input.index(7)];
+        let choice = input.index(14);
+        let kind = [Put, Put, Put, Delete, Marker, Chunk, Head][choice % 7];
+        let is_tagged = choice >= 7 && matches!(kind, Put | Head);
         let (sequence, expires) = (Sequence(input.odd_number()), input.odd_number());
         let len = input.index(64);
         let value = input.take(len);
+        let field = if is_tagged { forge::tagged(input) } else { Vec::new() };
         let header = Header {
             kind,
+            flags: if is_tagged { Flags::TAGGED } else { Flags::NONE },
             key_len: 0,
             metadata_len: 0,
             value_len: 0,
@@ -130,7 +134,7 @@ impl Forged {
             value_crc: 0,
         };
         let id = self.id(place.0);
-        let bytes = record::encode(&header, key, b"", value, id, place.1 as u64);
+        let bytes = record::encode(&header, key, &field, value, id, place.1 as u64);
         self.at(place).iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         self.is_forged = true;
     }
@@ -181,8 +185,9 @@ impl Forged {
 
     /// Whether a put of these stands anywhere, with right checksums; or a head, and all chunks that it needs for this value.
     pub fn holds(&self, key: &[u8], value: &[u8], metadata: &[u8]) -> bool {
-        let heads = self.records(RecordKind::Head).filter(|head| (head.key, head.metadata) == (key, metadata));
-        self.records(RecordKind::Put).any(|put| (put.key, put.value, put.metadata) == (key, value, metadata))
+        let is_it = |one: &Record<'_>| (one.key, one.tags_and_metadata().1) == (key, metadata);
+        let heads = self.records(RecordKind::Head).filter(is_it);
+        self.records(RecordKind::Put).any(|put| is_it(&put) && put.value == value)
             || heads.filter_map(|head| ObjectHead::decode(head.value)).any(|head| self.has_chunks(&head, value))
     }
 

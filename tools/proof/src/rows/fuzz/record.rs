@@ -2,8 +2,10 @@
 
 use esker::format::length::{LengthClass, class_bytes};
 use esker::format::object::{ChunkKey, ObjectHead};
+use esker::format::purge::Selector;
 use esker::format::record::{self, Defect, HEADER_BYTES, Header, Record};
-use esker::{MAX_KEY_BYTES, RecordKind, SegmentId};
+use esker::format::tags;
+use esker::{MAX_KEY_BYTES, MAX_TAGS, RecordKind, SegmentId};
 
 use super::forge;
 use super::input::Input;
@@ -65,6 +67,12 @@ fn check_record(record: &Record<'_>, bytes: &[u8], segment: SegmentId, offset: u
     let again = record::encode(header, key, metadata, value, segment, offset);
     assert_eq!(again.len() as u64, header.record_bytes());
     assert_eq!(again[..payload], bytes[..payload], "it encodes to other bytes");
+    let (tags, own) = record.tags_and_metadata();
+    assert!(tags.len() <= MAX_TAGS && tags.is_empty() != header.flags.is_tagged(), "{tags:?}");
+    assert_eq!(own.len() + tags::tags_bytes(tags.len()), metadata.len());
+    if let Some(selector) = Selector::decode(key) {
+        assert_eq!(selector.encode()[..], key[..]);
+    }
     if let Some(chunk) = ChunkKey::decode(key) {
         assert_eq!(chunk.encode()[..], key[..]);
     }
@@ -90,13 +98,15 @@ fn assert_flipped(bytes: &[u8], bit: usize, segment: SegmentId, offset: u64) {
 
 /// What to begin with: the golden records.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let golden: [&[u8]; 6] = [
+    let golden: [&[u8]; 8] = [
         include_bytes!("../../../../../tests/golden/put.bin"),
         include_bytes!("../../../../../tests/golden/delete.bin"),
         include_bytes!("../../../../../tests/golden/delete_horizon.bin"),
         include_bytes!("../../../../../tests/golden/marker.bin"),
         include_bytes!("../../../../../tests/golden/head.bin"),
         include_bytes!("../../../../../tests/golden/pad.bin"),
+        include_bytes!("../../../../../tests/golden/tagged.bin"),
+        include_bytes!("../../../../../tests/golden/purge_tag.bin"),
     ];
     golden.map(|record| [&[1, 7, 0, 0, 1, 9, 0, 3, 0], record].concat()).to_vec()
 }

@@ -8,7 +8,7 @@ use esker::backend::sim::Sim;
 use esker::format::digest::digest;
 use esker::format::footer::{self, Row};
 use esker::format::manifest::Manifest;
-use esker::format::record::{self, HEADER_BYTES, Header};
+use esker::format::record::{self, Flags, HEADER_BYTES, Header};
 use esker::format::segment_header::{DATA_START, SegmentHeader};
 use esker::inspect::{Listing, RecordInfo, escape};
 use esker::{Millis, RecordKind, SegmentId, Sequence};
@@ -149,12 +149,16 @@ impl File {
     /// A record that is right, but for its meaning.
     fn record(&mut self, input: &mut Input<'_>, id: SegmentId) {
         use RecordKind::{Chunk, Delete, Head, Marker, Put};
-        let kind = [Put, Delete, Chunk, Head, Marker][input.index(5)];
+        let choice = input.index(10);
+        let kind = [Put, Delete, Chunk, Head, Marker][choice % 5];
+        let is_tagged = choice >= 5 && matches!(kind, Put | Head);
         let lens = [1 + input.index(80), input.index(20), input.number::<2>() as usize % 5000];
         let [key, metadata, value] = lens.map(|len| if len > 100 { vec![b'v'; len] } else { input.take(len).to_vec() });
+        let metadata = if is_tagged { forge::tagged(input) } else { metadata };
         let key = if key.is_empty() { b"k".to_vec() } else { key };
         let header = Header {
             kind,
+            flags: if is_tagged { Flags::TAGGED } else { Flags::NONE },
             key_len: 0,
             metadata_len: 0,
             value_len: 0,
@@ -208,6 +212,22 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let pad = [4u8, 9, 1 | 12 << 2];
     let whole = [record(0, 1), record(1, 2), record(2, 3), pad.to_vec(), record(4, 4), record(3, 5)].concat();
     let torn = [record(0, 1), vec![6, 8], record(0, 2), vec![7, 0, 16, 2, 9, 9], record(1, 3)].concat();
+    // Two tags, none where one should be, and more than there are bytes for.
+    let tagged = |kind: u8, field: &[u8]| {
+        let lens = [kind, 2, 0, 10, 0];
+        [&[1u8][..], &lens, b"key", b"value of 1", field, &[3 | 9 << 2, 3 | 40 << 2, 3]].concat()
+    };
+    let tags = [tagged(5, &[17, 4, 1, 2, 3, 4]), tagged(8, &[0, 1, 0]), tagged(5, &[0, 2, 32, 1])].concat();
     let of = |flags: u8, body: &[u8]| [&[flags], body].concat();
-    vec![of(1, &whole), of(0, &whole), of(2, &torn), of(9, &torn), of(5, &whole), of(16, &torn), of(0x21, &whole)]
+    vec![
+        of(1, &whole),
+        of(0, &whole),
+        of(2, &torn),
+        of(9, &torn),
+        of(5, &whole),
+        of(16, &torn),
+        of(0x21, &whole),
+        of(1, &tags),
+        of(0, &tags),
+    ]
 }
