@@ -38,7 +38,6 @@ pub fn body(data: &[u8]) {
     if flags & 2 == 0 {
         let manifest = Manifest {
             directory_id: 9,
-            group: 0,
             segment_len_bytes: SEGMENT_LEN_BYTES as u64,
             seed: SEED,
             created: NOW,
