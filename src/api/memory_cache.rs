@@ -254,6 +254,8 @@ impl Inner {
             new_log_bytes: None,
             held_bytes: 0,
             purge_marks: 0,
+            pinned_entries: 0,
+            pinned_bytes: 0,
             dirty_bytes: 0,
             buffers_made: 0,
             buffers_reused: 0,

@@ -5,14 +5,16 @@ mod cache;
 mod fetch;
 pub mod inspect;
 mod memory_cache;
+mod origin;
 mod reader;
 mod typed;
 mod writer;
 
-pub use crate::entry::{FetchOptions, Fetched, Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use crate::entry::{FetchOptions, Fetched, Hit, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source};
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
 pub use memory_cache::MemoryCache;
+pub use origin::{Origin, OriginCache, WriteMode};
 pub use reader::EntryReader;
 pub use typed::Typed;
 pub use writer::EntryWriter;

@@ -7,6 +7,7 @@ use crate::backend::descriptors::Reserved;
 use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
+use crate::entry::SetOptions;
 use crate::error::{Error, Result};
 use crate::evict::{Evictions, Listeners, Split};
 use crate::flight::Flights;
@@ -28,6 +29,7 @@ mod delete;
 mod fetch;
 mod get;
 mod open;
+mod pin;
 mod purge;
 mod renew;
 mod set;
@@ -142,6 +144,8 @@ impl Engine {
             new_log_bytes: self.split.new_log_bytes(),
             held_bytes: self.log.held.used_bytes(),
             purge_marks: self.log.marks.len(),
+            pinned_entries: self.log.pins.len(),
+            pinned_bytes: self.log.pins.bytes(),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,
             buffers_reused,
@@ -161,6 +165,12 @@ impl Engine {
     fn check_key(&self, key: &[u8]) -> Result<Digest> {
         self.check_open()?;
         check_key(&self.config, &self.seed, key)
+    }
+
+    /// Whether an entry of this key may be set with these options.
+    pub fn check_entry(&self, key: &[u8], options: &SetOptions) -> Result<()> {
+        self.check_key(key)?;
+        set::check_metadata(&options.metadata)
     }
 
     /// What a refused write was to replace is gone (P2).

@@ -32,7 +32,7 @@ pub mod policy;
 mod split;
 mod upkeep;
 
-use empty::MARKER_BYTES;
+use empty::{Emptied, MARKER_BYTES};
 pub use listener::{EvictReason, Evicted, Evictions, Listeners};
 use policy::{Candidate, Choice, Reason};
 pub use split::Split;
@@ -143,7 +143,13 @@ impl Evictor {
             match self.rows(&victim).await {
                 Ok(rows) => {
                     self.unfreed.lock().insert(victim.id);
-                    needs_sync |= self.empty(&victim, &rows, is_behind).await?;
+                    match self.empty(&victim, &rows, is_behind, victims.is_empty()).await? {
+                        Emptied::Done { needs_sync: is_needed } => needs_sync |= is_needed,
+                        Emptied::Later => {
+                            self.unfreed.lock().remove(&victim.id);
+                            break;
+                        }
+                    }
                     victims.push((victim, reason));
                 }
                 Err(error) => {

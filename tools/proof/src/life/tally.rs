@@ -19,6 +19,8 @@ pub struct Tally {
     pub steps: u64,
     /// Purges by prefix.
     pub purges: u64,
+    /// Entries pinned.
+    pub pinned: u64,
     /// Reopens after a clean close.
     pub reopens: u64,
     /// Segments evicted.
@@ -46,6 +48,7 @@ impl Tally {
             ("hits", self.hits),
             ("steps", self.steps),
             ("purges", self.purges),
+            ("entries pinned", self.pinned),
             ("reopens", self.reopens),
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
@@ -67,6 +70,7 @@ impl Tally {
         self.hits += other.hits;
         self.steps += other.steps;
         self.purges += other.purges;
+        self.pinned += other.pinned;
         self.reopens += other.reopens;
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;
