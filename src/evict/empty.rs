@@ -39,6 +39,8 @@ pub(super) enum Emptied {
     Done { needs_sync: bool },
     /// Nothing was done: what is pinned in it finds room once others are freed.
     Later,
+    /// It cannot be read now.
+    Stays,
 }
 
 impl Evictor {
