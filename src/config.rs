@@ -79,6 +79,9 @@ pub struct Config {
     /// At most this share of a segment, in percent, is rewritten when it is evicted, up to [`MAX_REWRITE_SHARE_PERCENT`]:
     /// hits against bytes written.
     pub rewrite_share_percent: u8,
+    /// How much may be pinned, in bytes on disk, up to [`Config::most_kept_bytes`]; `None`: a tenth of the capacity, or that if
+    /// it is less.
+    pub pinned_bytes: Option<u64>,
     /// Write past the page cache (O_DIRECT) where the file system can.
     pub direct_io: bool,
     /// Whether `open` returns before the segments are indexed. Until they are, every get is a miss, counted as
@@ -110,6 +113,7 @@ impl Default for Config {
             admission: AdmissionPolicy::default(),
             eviction: EvictionPolicy::default(),
             rewrite_share_percent: 50,
+            pinned_bytes: None,
             direct_io: true,
             index_in_background: false,
             lock_wait_ms: 30_000,
@@ -138,6 +142,18 @@ impl Config {
     pub(crate) fn rewrite_share(&self, segment_len_bytes: u64) -> (u64, u64) {
         let percent = if self.eviction == EvictionPolicy::Fifo { 0 } else { u64::from(self.rewrite_share_percent) };
         (percent, segment_len_bytes * percent / 100)
+    }
+
+    /// The most that eviction can be told to keep, in bytes: half of what the segments hold beyond the [`MIN_SEGMENTS`] that
+    /// a cache cannot do without.
+    pub fn most_kept_bytes(&self, segment_len_bytes: u64) -> u64 {
+        self.max_segments(segment_len_bytes).saturating_sub(MIN_SEGMENTS) * segment_len_bytes / 2
+    }
+
+    /// How much may be pinned with segments of this length, in bytes.
+    pub(crate) fn pinned_bytes(&self, segment_len_bytes: u64) -> u64 {
+        let most = self.most_kept_bytes(segment_len_bytes);
+        self.pinned_bytes.unwrap_or(self.capacity_bytes / 10).min(most)
     }
 
     /// The flush interval.
@@ -225,6 +241,13 @@ impl Config {
             return Err(Error::InvalidConfig(format!(
                 "capacity_bytes is {}; with segments of {segment_len_bytes} bytes the smallest that works is {least}",
                 self.capacity_bytes
+            )));
+        }
+        let most = self.most_kept_bytes(segment_len_bytes);
+        if let Some(bytes) = self.pinned_bytes.filter(|&bytes| bytes > most) {
+            return Err(Error::InvalidConfig(format!(
+                "pinned_bytes is {bytes}; with this capacity and segments of {segment_len_bytes} bytes at most {most}, so \
+                 that eviction still makes room"
             )));
         }
         if segments > MAX_SEGMENTS {

@@ -145,6 +145,18 @@ impl SetOutcome {
     }
 }
 
+/// What became of a pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PinOutcome {
+    /// The entry is pinned, now or since before.
+    Pinned,
+    /// There is no such entry.
+    Absent,
+    /// The entry is there and is not pinned: with it, more than `pinned_bytes` would be.
+    Full,
+}
+
 /// Why a write was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -85,6 +85,14 @@ pub enum Error {
     /// all who waited for it share. `downcast_ref` tells which it is. Nothing was stored.
     #[error("the fetch failed: {0}")]
     Fetch(SharedError),
+    /// The origin of an [`OriginCache`](crate::OriginCache) failed at a write: its own error; `downcast_ref` tells which it is.
+    #[error("the origin did not {op}: {source}; the next get asks it what it has")]
+    Origin {
+        /// What was asked of it, a verb.
+        op: &'static str,
+        /// What it said.
+        source: BoxError,
+    },
     /// A [`Typed`](crate::Typed) view could not turn a key or a value into bytes, or what it had just made back into a value.
     #[error("cannot {op} {what}: {source}; change the type, or take a codec that can")]
     Codec {

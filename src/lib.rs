@@ -31,6 +31,7 @@
 //! cache.purge_tag("red").await?; cache.purge_prefix(b"k").await?;               // constant time, durable
 //! let stats = cache.stats();                                                    // serde::Serialize
 //! let report = cache.recovery_report();                                         // serde::Serialize
+//! cache.pin(b"key").await?;                                                     // stays while others go, within a bound
 //! cache.close().await?;                                                         // dropping without close loses nothing that was Written
 //! # Ok(())
 //! # }
@@ -74,7 +75,7 @@
 //! | 0 ground | `types` `error` `clock` `stats` `entry` `codec` `config` `sync` | words and values; no I/O |
 //! | 1 bytes | `format` | pure functions over bytes, and their specification |
 //! | 1 disk | [`backend`] | moves owned buffers; knows no format |
-//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` | where data rests, and who waits for it |
+//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` `pins` | where data rests, and who waits for it |
 //! | 3 paths | `log` `read` | the only way in, the only way out |
 //! | 4 upkeep | `recover` `evict` | from directory to index; room ahead of need |
 //! | 5 engine | `engine` | the only crossroads: each of set, get, delete fits one screen |
@@ -86,6 +87,7 @@
 //! delete  the same append with another record kind
 //! writer  chunks the same way as set, as they come ─ object; the head last ─ index
 //! reader  index ─ head ─ object (where the chunks are) ─ read, a few chunks ahead
+//! origin  delete here, durably ─ the origin takes it ─ set here (write-through), or the next get fetches it (write-around)
 //! fetch   get; not there: flight (one a key) ─ the caller's fetch ─ set, unless something newer was written
 //! evict   policy picks from summaries → scan → does the index still point here, and is it worth it? append : forget
 //! recover footers, else scan → index in sequence order → report
@@ -117,6 +119,7 @@ mod marks;
 pub mod memory;
 mod namespaces;
 mod object;
+mod pins;
 mod read;
 mod recover;
 mod segment;
@@ -130,7 +133,7 @@ mod types;
 pub use api::inspect;
 pub use api::{
     BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache, Namespace,
-    RefuseReason, SetOptions, SetOutcome, Source, Typed,
+    Origin, OriginCache, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source, Typed, WriteMode,
 };
 pub use codec::{Bincode, Codec};
 pub use config::{Config, NamespaceConfig};

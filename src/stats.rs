@@ -114,6 +114,12 @@ counters! {
     fetches_outdated,
     /// Fetched values that were not stored, since the cache refused or lost them, or was closed.
     fetches_unstored,
+    /// Values that the origin of an `OriginCache` took.
+    origin_stores,
+    /// Keys that it removed.
+    origin_removes,
+    /// Writes at which it failed.
+    origin_failures,
     /// Writes accepted.
     sets,
     /// Writes refused because the value, with key and metadata, does not fit.
@@ -160,6 +166,8 @@ counters! {
     entries_reinserted,
     /// Bytes of entries that eviction rewrote.
     bytes_reinserted,
+    /// Of the entries that eviction dropped, those that were pinned: there was no room to rewrite them.
+    pins_dropped,
     /// Entries dropped since their record was damaged.
     entries_damaged,
     /// Entries dropped since the disk failed before they were written.
@@ -268,6 +276,10 @@ pub struct Stats {
     pub purge_marks: u64,
     /// Of each namespace that is configured, in the order of the settings.
     pub namespaces: Vec<NamespaceStats>,
+    /// Entries that are pinned.
+    pub pinned_entries: u64,
+    /// What they take on disk, in bytes.
+    pub pinned_bytes: u64,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
     /// Buffers for writing that were made.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Builder, Hit, SetOptions, SetOutcome};
+use super::{Builder, Hit, PinOutcome, SetOptions, SetOutcome};
 use crate::engine::Starting;
 use crate::error::{Error, Result};
 use crate::evict::Evictions;
@@ -270,6 +270,40 @@ impl DiskCache {
     /// Outside of a tokio runtime.
     pub async fn purge_older_than(&self, age: std::time::Duration) -> Result<()> {
         self.engine.wait().await?.purge_older_than(age).await
+    }
+
+    /// Pins the entry of a key: eviction rewrites it before anything else, so that it stays while others go. Where the disk
+    /// gives no room to rewrite it, it goes all the same (`pins_dropped` in [`Stats`]).
+    ///
+    /// The pin is the entry's, not the key's: it ends when the entry is replaced, deleted, purged, cleared or has expired
+    /// ([`DiskCache::set_metadata`] keeps it), at [`DiskCache::unpin`], and with the process: pins are in memory, and who warms
+    /// a cache after its start pins again. At most `pinned_bytes` of the configuration are pinned, chunks counted; a further
+    /// pin is refused as [`PinOutcome::Full`].
+    ///
+    /// An entry that waits for its second use ([`AdmissionPolicy::SecondUse`]) is written to disk first.
+    ///
+    /// Cancel safe: the entry is then either pinned or not.
+    ///
+    /// # Errors
+    /// As [`DiskCache::get`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn pin(&self, key: impl AsRef<[u8]>) -> Result<PinOutcome> {
+        self.engine.wait().await?.pin(&self.key(key.as_ref())?).await
+    }
+
+    /// Ends the pin of a key's entry; whether there was one.
+    ///
+    /// Cancel safe: the pin has then either ended or not.
+    ///
+    /// # Errors
+    /// As [`DiskCache::get`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn unpin(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.engine.wait().await?.unpin(&self.key(key.as_ref())?)
     }
 
     /// Everything accepted before is `Written` once this returns.

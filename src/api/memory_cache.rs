@@ -257,6 +257,8 @@ impl Inner {
             held_bytes: 0,
             purge_marks: 0,
             namespaces: Vec::new(),
+            pinned_entries: 0,
+            pinned_bytes: 0,
             dirty_bytes: 0,
             buffers_made: 0,
             buffers_reused: 0,

@@ -6,15 +6,17 @@ mod fetch;
 pub mod inspect;
 mod memory_cache;
 mod namespace;
+mod origin;
 mod reader;
 mod typed;
 mod writer;
 
-pub use crate::entry::{FetchOptions, Fetched, Hit, RefuseReason, SetOptions, SetOutcome, Source};
+pub use crate::entry::{FetchOptions, Fetched, Hit, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source};
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
 pub use memory_cache::MemoryCache;
 pub use namespace::Namespace;
+pub use origin::{Origin, OriginCache, WriteMode};
 pub use reader::EntryReader;
 pub use typed::Typed;
 pub use writer::EntryWriter;

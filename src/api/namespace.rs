@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    BoxFuture, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, SetOptions, SetOutcome,
+    BoxFuture, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, Origin, OriginCache, PinOutcome,
+    SetOptions, SetOutcome, WriteMode,
 };
 use crate::config::check_name;
 use crate::error::{BoxError, Error, Result};
@@ -163,6 +164,33 @@ impl Namespace {
     /// As there.
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.cache.delete(key).await
+    }
+
+    /// As [`DiskCache::pin`]. The bound is that of the whole cache; within a quota no more stays than fits.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn pin(&self, key: impl AsRef<[u8]>) -> Result<PinOutcome> {
+        self.cache.pin(key).await
+    }
+
+    /// As [`DiskCache::unpin`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn unpin(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.cache.unpin(key).await
+    }
+
+    /// As [`DiskCache::with_origin`]; the origin sees the namespace's own keys.
+    pub fn with_origin(&self, origin: Arc<dyn Origin>, mode: WriteMode, fetch: FetchOptions) -> OriginCache {
+        self.cache.with_origin(origin, mode, fetch)
     }
 
     /// As [`DiskCache::writer`].

@@ -15,6 +15,7 @@ impl Engine {
                 self.segments.sub_live(found.location.slot, class_bytes(found.location.class));
                 false
             });
+            self.log.pins.clear();
             self.log.marks.clear(self.log.last_sequence());
             self.log.unserve_chunks(&self.objects.end_all(End::Evicted));
             self.log.held.clear();

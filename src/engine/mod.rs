@@ -7,6 +7,7 @@ use crate::backend::descriptors::Reserved;
 use crate::backend::{Backend, DiskFile};
 use crate::clock::{Clock, SteadyClock};
 use crate::config::{Config, DIRECTORY_OVERHEAD_BYTES};
+use crate::entry::SetOptions;
 use crate::error::{Error, Result};
 use crate::evict::{Evictions, Listeners, Split};
 use crate::flight::Flights;
@@ -31,6 +32,7 @@ mod fetch;
 mod get;
 mod ghosts;
 mod open;
+mod pin;
 mod purge;
 mod renew;
 mod set;
@@ -150,6 +152,8 @@ impl Engine {
             held_bytes: self.log.held.used_bytes(),
             purge_marks: self.log.marks.len(),
             namespaces: self.namespaces.all().map(|one| one.stats(|group| self.segments.group_bytes(group))).collect(),
+            pinned_entries: self.log.pins.len(),
+            pinned_bytes: self.log.pins.bytes(),
             dirty_bytes: self.log.dirty_bytes(),
             buffers_made,
             buffers_reused,
@@ -180,6 +184,12 @@ impl Engine {
     fn count_set(&self, key: &[u8]) {
         self.counters.sets.add_one();
         self.namespaces.count_set(key);
+    }
+
+    /// Whether an entry of this key may be set with these options.
+    pub fn check_entry(&self, key: &[u8], options: &SetOptions) -> Result<()> {
+        self.check_key(key)?;
+        set::check_options(options)
     }
 
     /// What a refused write was to replace is gone (P2).

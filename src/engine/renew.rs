@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::format::record::{self, Header};
 use crate::format::tags;
 use crate::log::{Appended, Entry, Order};
-use crate::read::{self, Failure};
+use crate::read::{self, Failure, Fetched};
 use crate::segment::Stream;
-use crate::types::{Durability, RecordKind};
+use crate::types::{Digest, Durability, Location, RecordKind};
 
 impl Engine {
     /// Replaces an entry's metadata; its value, its tags and its times stay. `None`: there is no such entry.
@@ -26,35 +26,10 @@ impl Engine {
         let digest = self.check_key(key)?;
         check_metadata(&metadata, 0)?;
         loop {
-            let Some(found) = self.index.lookup(digest) else {
-                // What is held goes to disk first.
-                match self.log.held.get(digest, false) {
-                    Some((item, _)) if item.key == key && self.write_held(digest, &item, true).await => continue,
-                    _ => return Ok(None),
-                }
-            };
-            let location = found.location;
-            let record = match read::fetch(&self.segments, location).await {
-                Ok(record) => record,
-                // Moved meanwhile.
-                Err(_) if self.index.lookup(digest).is_some_and(|f| f.location != location) => continue,
-                Err(Failure::Gone) => return Ok(None),
-                // A get says why, and drops what is damaged.
-                Err(Failure::Damaged(..) | Failure::Io(..)) => return Ok(None),
-            };
+            let Some((location, record)) = self.record_of(digest, key).await? else { return Ok(None) };
             let kind = record.header.kind;
-            let is_it = matches!(kind, RecordKind::Put | RecordKind::Head) && record.key() == key;
-            let Header { flags, sequence, created, expires, .. } = record.header;
-            if !is_it || record.is_expired(self.clock.now()) || self.is_purged(&record) {
-                return Ok(None);
-            }
             check_metadata(&metadata, record.tags().len())?;
-            if kind == RecordKind::Head && self.objects.at(location).is_none() {
-                if self.index.lookup(digest).is_some_and(|f| f.location != location) {
-                    continue;
-                }
-                return Ok(None);
-            }
+            let Header { flags, sequence, created, expires, .. } = record.header;
             let stream = self.stream_of(key, expires.map(|at| at.0.saturating_sub(created.0)));
             // It has proved its worth where it is.
             let is_main = self.segments.get(location.slot).is_some_and(|segment| segment.stream.stream.is_main());
@@ -75,6 +50,39 @@ impl Engine {
                 Ok(Appended::Stale) => {}
                 Err(reason) => return Ok(Some(self.refuse(digest, reason, None))),
             }
+        }
+    }
+
+    /// The record of the entry of a key, of a value in chunks its head, and where it stands. What is held in memory is written
+    /// first.
+    pub(super) async fn record_of(&self, digest: Digest, key: &[u8]) -> Result<Option<(Location, Fetched)>> {
+        loop {
+            let Some(found) = self.index.lookup(digest) else {
+                match self.log.held.get(digest, false) {
+                    Some((item, _)) if item.key == key && self.write_held(digest, &item, true).await => continue,
+                    _ => return Ok(None),
+                }
+            };
+            let location = found.location;
+            let is_moved = || self.index.lookup(digest).is_some_and(|f| f.location != location);
+            let record = match read::fetch(&self.segments, location).await {
+                Ok(record) => record,
+                Err(_) if is_moved() => continue,
+                // A get says why, and drops what is damaged.
+                Err(Failure::Gone | Failure::Damaged(..) | Failure::Io(..)) => return Ok(None),
+            };
+            let kind = record.header.kind;
+            let is_it = matches!(kind, RecordKind::Put | RecordKind::Head) && record.key() == key;
+            if !is_it || record.is_expired(self.clock.now()) || self.is_purged(&record) {
+                return Ok(None);
+            }
+            if kind == RecordKind::Head && self.objects.at(location).is_none() {
+                if is_moved() {
+                    continue;
+                }
+                return Ok(None);
+            }
+            return Ok(Some((location, record)));
         }
     }
 }

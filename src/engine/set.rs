@@ -160,7 +160,7 @@ impl Engine {
     }
 }
 
-fn check_options(options: &SetOptions) -> Result<()> {
+pub(super) fn check_options(options: &SetOptions) -> Result<()> {
     check_tags(&options.tags)?;
     check_metadata(&options.metadata, options.tags.len())
 }

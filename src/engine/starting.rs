@@ -157,6 +157,11 @@ impl Starting {
         self.progress.read(matches!(self.now(), Some(Ok(_))))
     }
 
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config

@@ -29,23 +29,41 @@ struct Kept {
     object: Option<Arc<Object>>,
     len_bytes: u64,
     hits: u8,
+    is_pinned: bool,
+}
+
+/// What came of emptying a segment.
+pub(super) enum Emptied {
+    /// Nothing in it is served any more. Whether a sync is needed: for what was written, or for what replaced its records.
+    Done { needs_sync: bool },
+    /// Nothing was done: what is pinned in it finds room once others are freed.
+    Later,
+    /// It cannot be read now.
+    Stays,
 }
 
 impl Evictor {
-    /// Rewrites what is worth it, forgets the rest, and leaves the markers that are needed. Whether a sync is needed:
-    /// for what was written, or for what replaced these records.
-    pub(super) async fn empty(&self, victim: &Segment, rows: &[Row], is_behind: bool) -> Result<bool> {
+    /// Rewrites what is pinned and what is worth it, forgets the rest, and leaves the markers that are needed. `is_alone`:
+    /// no other segment is about to be freed.
+    pub(super) async fn empty(
+        &self,
+        victim: &Segment,
+        rows: &[Row],
+        is_behind: bool,
+        is_alone: bool,
+    ) -> Result<Emptied> {
         let groups = self.holding(victim, rows, self.log.clock.now());
-        let resident = |(n, group): (usize, &Kept)| Resident { row: n, len_bytes: group.len_bytes, hits: group.hits };
-        let residents = groups.iter().enumerate().map(resident).collect();
         // A marker for each row must fit besides: what cannot be covered cannot be freed.
         let markers = rows.len() as u64 * (MARKER_BYTES + ROW_BYTES as u64);
-        let (_, budget) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
         let room = self.log.room_for_rewrites(victim.stream.group, markers);
-        let budget = budget.min(room);
-        let of = (Part::of(victim.stream.stream), self.split(victim).has_main());
-        let may_open = room.saturating_sub(self.log.segments.segment_len_bytes()) >= budget;
-        for n in policy::worth_keeping(self.log.config.eviction, of, residents, budget) {
+        let pinned_bytes: u64 = groups.iter().filter(|group| group.is_pinned).map(|group| group.len_bytes).sum();
+        if pinned_bytes > room && !is_alone {
+            return Ok(Emptied::Later);
+        }
+        let kept = self.kept(victim, &groups, room, pinned_bytes);
+        let kept_bytes: u64 = kept.iter().map(|&n| groups[n].len_bytes).sum();
+        let may_open = room.saturating_sub(self.log.segments.segment_len_bytes()) >= kept_bytes;
+        for n in kept {
             for &i in &groups[n].rows {
                 self.reinsert(victim, &rows[i], &groups[n], may_open).await?;
             }
@@ -71,7 +89,22 @@ impl Evictor {
                 RecordKind::Chunk | RecordKind::Pad => true,
             };
         }
-        Ok(is_covered || self.log.has_dirty_rewrites())
+        Ok(Emptied::Done { needs_sync: is_covered || self.log.has_dirty_rewrites() })
+    }
+
+    /// The groups to rewrite: what is pinned as far as there is room, then what is worth it within the budget.
+    fn kept(&self, victim: &Segment, groups: &[Kept], room: u64, pinned_bytes: u64) -> Vec<usize> {
+        let mut left = room;
+        let mut fits = |group: &Kept| left.checked_sub(group.len_bytes).map(|rest| left = rest).is_some();
+        let pinned = groups.iter().enumerate().filter(|(_, group)| group.is_pinned && fits(group)).map(|(n, _)| n);
+        let mut kept: Vec<usize> = pinned.collect();
+        let others = groups.iter().enumerate().filter(|(_, group)| !group.is_pinned);
+        let residents = others.map(|(row, group)| Resident { row, len_bytes: group.len_bytes, hits: group.hits });
+        let (_, budget) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
+        let budget = budget.min(room).saturating_sub(pinned_bytes);
+        let of = (Part::of(victim.stream.stream), self.split(victim).has_main());
+        kept.extend(policy::worth_keeping(self.log.config.eviction, of, residents.collect(), budget));
+        kept
     }
 
     /// What a segment holds that is served.
@@ -85,9 +118,9 @@ impl Evictor {
         let mut groups: Vec<Kept> = Vec::new();
         for (i, row) in rows.iter().enumerate() {
             let at = locate(victim, row);
-            let (object, hits) = match row.kind {
+            let (object, hits, pin) = match row.kind {
                 RecordKind::Chunk => match owners.get(&at) {
-                    Some(object) => (Some(object.clone()), self.hits_of(object)),
+                    Some(object) => (Some(object.clone()), self.hits_of(object), object.head().map(|(_, head)| head)),
                     None => continue,
                 },
                 _ => match self.log.index.lookup(row.digest) {
@@ -95,18 +128,20 @@ impl Evictor {
                         let object = self.log.objects.at(at);
                         // A head without its chunks is not worth keeping.
                         let is_whole = row.kind != RecordKind::Head || object.is_some();
-                        (object, if is_whole { found.hits } else { 0 })
+                        (object, if is_whole { found.hits } else { 0 }, is_whole.then_some(at))
                     }
                     _ => continue,
                 },
             };
-            let hits = if row.is_expired(now) { 0 } else { hits };
+            let is_expired = row.is_expired(now);
+            let hits = if is_expired { 0 } else { hits };
+            let is_pinned = !is_expired && pin.is_some_and(|at| self.log.pins.holds(at));
             let n = match &object {
                 Some(object) => *of_object.entry(object.id).or_insert(groups.len()),
                 None => groups.len(),
             };
             if n == groups.len() {
-                groups.push(Kept { rows: Vec::new(), object, len_bytes: 0, hits });
+                groups.push(Kept { rows: Vec::new(), object, len_bytes: 0, hits, is_pinned });
             }
             groups[n].rows.push(i);
             groups[n].len_bytes += row.len_bytes();
@@ -126,7 +161,7 @@ impl Evictor {
     async fn end_objects(&self, victim: &Segment) {
         for object in self.log.objects.in_slot(victim.slot) {
             if let Some((digest, head)) = object.head() {
-                self.log.counters.entries_evicted.add_one();
+                self.count_evicted(self.log.pins.end(head));
                 self.split(victim).dropped(victim.stream.stream.is_main(), digest, object.written_bytes());
                 let hits = self.log.index.lookup(digest).map_or(0, |found| found.hits);
                 self.tell(head, hits).await;
@@ -176,9 +211,10 @@ impl Evictor {
     async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<bool> {
         // A head without its chunks was counted when they went.
         let is_entry = row.kind == RecordKind::Put || self.log.objects.at(at).is_some();
+        let is_pinned = self.log.pins.holds(at);
         let Some(found) = self.log.forget(row.digest, at) else { return Ok(false) };
         if is_entry {
-            self.log.counters.entries_evicted.add_one();
+            self.count_evicted(is_pinned && !row.is_expired(self.log.clock.now()));
         }
         if row.kind == RecordKind::Put {
             self.tell(at, found.hits).await;
@@ -190,6 +226,13 @@ impl Evictor {
             self.leave_marker(row, victim.horizon()).await?;
         }
         Ok(true)
+    }
+
+    fn count_evicted(&self, is_pinned: bool) {
+        self.log.counters.entries_evicted.add_one();
+        if is_pinned {
+            self.log.counters.pins_dropped.add_one();
+        }
     }
 
     /// Tells who listens that the entry of this record was dropped. Its file is still there.

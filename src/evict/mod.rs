@@ -33,7 +33,7 @@ pub mod policy;
 mod split;
 mod upkeep;
 
-use empty::MARKER_BYTES;
+use empty::{Emptied, MARKER_BYTES};
 pub use listener::{EvictReason, Evicted, Evictions, Listeners};
 use policy::{Candidate, Choice, Part, Reason, Usage};
 pub use split::Split;
@@ -165,16 +165,13 @@ impl Evictor {
                 victims.push((victim, reason));
                 continue;
             }
-            match self.rows(&victim).await {
-                Ok(rows) => {
-                    self.unfreed.lock().insert(victim.id);
-                    needs_sync |= self.empty(&victim, &rows, is_behind).await?;
+            match self.empty_one(&victim, is_behind, victims.is_empty()).await? {
+                Emptied::Done { needs_sync: is_needed } => {
+                    needs_sync |= is_needed;
                     victims.push((victim, reason));
                 }
-                Err(error) => {
-                    tracing::error!(path = %victim.path.display(), %error, "cannot evict a segment; it stays for now");
-                    self.unreadable.lock().insert(victim.id);
-                }
+                Emptied::Later => break,
+                Emptied::Stays => drop(self.unreadable.lock().insert(victim.id)),
             }
         }
         // What keeps the old records dead is on the device first; otherwise the victims stay, and are tried again.
@@ -207,6 +204,23 @@ impl Evictor {
             }
         }
         Ok(freed)
+    }
+
+    /// Empties a segment that was picked.
+    async fn empty_one(&self, victim: &Segment, is_behind: bool, is_alone: bool) -> Result<Emptied> {
+        let rows = match self.rows(victim).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(path = %victim.path.display(), %error, "cannot evict a segment; it stays for now");
+                return Ok(Emptied::Stays);
+            }
+        };
+        self.unfreed.lock().insert(victim.id);
+        let emptied = self.empty(victim, &rows, is_behind, is_alone).await?;
+        if !matches!(emptied, Emptied::Done { .. }) {
+            self.unfreed.lock().remove(&victim.id);
+        }
+        Ok(emptied)
     }
 
     /// Of segments that are to be freed though markers are owed: those that hold no record that keeps an older one dead

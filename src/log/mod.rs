@@ -23,6 +23,7 @@ use crate::marks::Marks;
 use crate::memory::Held;
 use crate::namespaces::Namespaces;
 use crate::object::Objects;
+use crate::pins::Pins;
 use crate::segment::{Segment, SegmentSet, Stream, StreamId};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -87,6 +88,7 @@ pub struct Log {
     pub(crate) marks: Arc<Marks>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) held: Arc<Held>,
+    pub(crate) pins: Pins,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) clock: Arc<SteadyClock>,
@@ -155,6 +157,7 @@ impl Log {
             pool: BufferPool::new(budget.min(MOST_IDLE_BYTES)),
             budget: Arc::new(Semaphore::new(budget)),
             backend: parts.backend,
+            pins: Pins::new(parts.config.pinned_bytes(parts.segments.segment_len_bytes())),
             config: parts.config,
             index: parts.index,
             objects: parts.objects,

@@ -59,6 +59,8 @@ impl Log {
                     return (Change::Keep, None);
                 }
                 self.objects.move_head(from, at);
+                let longer_bytes = class_bytes(at.class) as i64 - class_bytes(from.class) as i64;
+                self.pins.moved(from, at, longer_bytes);
                 displaced(found);
                 self.segments.add_live(at.slot, class_bytes(at.class));
                 (Change::Move(at, older, hits), Some((sequence, found)))
@@ -167,6 +169,7 @@ impl Log {
     /// What stands here is not served any more; if it is an object's head, its chunks are dead too.
     pub fn unserve(&self, at: Location) {
         self.segments.sub_live(at.slot, class_bytes(at.class));
+        self.pins.end(at);
         self.unserve_chunks(&self.objects.replace(at));
     }
 

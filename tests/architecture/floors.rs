@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 ground | `types` `sync` · `error` · `clock` `stats` `entry` `codec` · `config` (words build on words: each may use those before a dot) |
 //! | 1 bytes, disk | `format` `backend` |
-//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` |
+//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` `pins` |
 //! | 3 paths | `log` `read` |
 //! | 4 upkeep | `recover` `evict` |
 //! | 5 engine | `engine` |
@@ -18,7 +18,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{Source, ident, inside, is_path_separator, is_punct};
 
 /// Module, floor, and the step within the ground floor.
-const FLOORS: [(&str, u8, u8); 24] = [
+const FLOORS: [(&str, u8, u8); 25] = [
     ("types", 0, 0),
     ("sync", 0, 0),
     ("error", 0, 1),
@@ -37,6 +37,7 @@ const FLOORS: [(&str, u8, u8); 24] = [
     ("catalog", 2, 0),
     ("marks", 2, 0),
     ("namespaces", 2, 0),
+    ("pins", 2, 0),
     ("log", 3, 0),
     ("read", 3, 0),
     ("recover", 4, 0),

@@ -2,7 +2,9 @@
 //! other.
 
 use bytes::Bytes;
-use esker::{DiskCache, Durability, EntryReader, EntryWriter, Error, Hit, Namespace, SetOptions, SetOutcome};
+use esker::{
+    DiskCache, Durability, EntryReader, EntryWriter, Error, Hit, Namespace, PinOutcome, SetOptions, SetOutcome,
+};
 
 /// Neither the chunks' length nor a divisor of it.
 const PIECE_BYTES: usize = 1_500;
@@ -75,6 +77,22 @@ impl Door {
         durability: Durability,
     ) -> esker::Result<Option<SetOutcome>> {
         both!(self, set_metadata(key, metadata, durability))
+    }
+
+    /// A pin.
+    ///
+    /// # Errors
+    /// The cache's.
+    pub async fn pin(&self, key: &[u8]) -> esker::Result<PinOutcome> {
+        both!(self, pin(key))
+    }
+
+    /// The end of a pin.
+    ///
+    /// # Errors
+    /// The cache's.
+    pub async fn unpin(&self, key: &[u8]) -> esker::Result<bool> {
+        both!(self, unpin(key))
     }
 
     /// A delete.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, Millis};
+use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, Millis, PinOutcome};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, read_value};
 use crate::crew::Broken;
@@ -174,6 +174,8 @@ impl Lives {
     pub(crate) fn set_stormy(&mut self, is_stormy: bool) {
         self.is_stormy = is_stormy;
         self.model.is_stormy = is_stormy;
+        // Where the disk fails there may be no room for what is pinned.
+        self.model.unpin_all();
     }
 
     pub(crate) fn cache(&self) -> Result<DiskCache, String> {
@@ -198,7 +200,8 @@ impl Lives {
         self.note(format!("step {choice} on {n}"));
         self.tally.steps += 1;
         match choice {
-            0..49 => self.write(n).await,
+            0..46 => self.write(n).await,
+            46..49 => self.pin(n).await,
             49 if self.dice.one_in(2) => self.purge_tag().await,
             49 => self.purge(n).await,
             50..72 => {
@@ -263,6 +266,27 @@ impl Lives {
             purged => self.model.purged_tag(tag, purged.is_ok()),
         }
         self.tally.purges += 1;
+        Ok(())
+    }
+
+    /// Pins the entry of a key, or ends its pin.
+    async fn pin(&mut self, n: u32) -> Result<(), String> {
+        if self.dice.one_in(4) {
+            let unpinned = door(&self.cache()?, n)?.unpin(&user_key(n)).await;
+            self.note(format!("unpin {n}: {unpinned:?}"));
+            self.model.unpinned(n);
+            return unpinned.map(drop).map_err(|e| format!("unpin: {e}"));
+        }
+        let pinned = door(&self.cache()?, n)?.pin(&user_key(n)).await;
+        self.note(format!("pin {n}: {pinned:?}"));
+        match pinned {
+            Ok(PinOutcome::Pinned) => {
+                self.model.pinned(n);
+                self.tally.pinned += 1;
+            }
+            Ok(PinOutcome::Absent | PinOutcome::Full) => {}
+            Err(e) => return Err(format!("pin: {e}")),
+        }
         Ok(())
     }
 

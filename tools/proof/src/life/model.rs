@@ -1,6 +1,6 @@
 //! What a cache may answer: for each key everything that happened to it, and how durable that is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::Keeps;
 use super::tenants::STREAMS;
@@ -68,6 +68,8 @@ pub struct Model {
     keys: BTreeMap<u32, Key>,
     /// Tags that were purged, durably, and when.
     purged: Vec<(u64, &'static str)>,
+    /// Keys whose entries are pinned: they are not evicted.
+    pinned: BTreeSet<u32>,
     order: u64,
     life: u32,
     /// How the last process ended, if not by itself since.
@@ -88,6 +90,7 @@ impl Model {
     pub fn happened(&mut self, key: u32, fate: Fate, level: Level, stream: Option<u8>) {
         self.order += 1;
         let event = Event { order: self.order, life: self.life, fate, level, stream, is_present: true };
+        self.pinned.remove(&key);
         let key = self.keys.entry(key).or_default();
         key.events.push(event);
         key.candidates = None;
@@ -127,6 +130,23 @@ impl Model {
         }
     }
 
+    /// The entry of a key is pinned.
+    pub fn pinned(&mut self, key: u32) {
+        if !self.is_stormy {
+            self.pinned.insert(key);
+        }
+    }
+
+    /// It is not any more.
+    pub fn unpinned(&mut self, key: u32) {
+        self.pinned.remove(&key);
+    }
+
+    /// None is.
+    pub fn unpin_all(&mut self) {
+        self.pinned.clear();
+    }
+
     /// Every key was cleared.
     pub fn cleared(&mut self, level: Level) {
         for key in self.keys.keys().copied().collect::<Vec<_>>() {
@@ -156,6 +176,7 @@ impl Model {
     /// A process ended: of each key's events since the last durable one, any may be the last that is left.
     pub fn died(&mut self, death: Death) {
         self.last_death = Some(death);
+        self.unpin_all();
         let safe = match death {
             Death::Closed => {
                 let events = self.keys.values_mut().flat_map(|k| &mut k.events);
@@ -201,6 +222,9 @@ impl Model {
         };
         let Some((from, is_durable)) = state.candidates.take() else {
             let was_missing = state.is_missing;
+            if answer.is_none() && self.pinned.contains(&key) && state.is_served(now) {
+                return Err(format!("key {key}: {:?} is pinned, and was evicted", state.events.last()));
+            }
             let judged = state.judge_live(key, answer, now, keeps);
             state.is_missing &= was_missing || !is_stormy;
             return judged;

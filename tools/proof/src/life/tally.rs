@@ -21,6 +21,8 @@ pub struct Tally {
     pub purges: u64,
     /// Of these, of a whole namespace.
     pub namespaces_purged: u64,
+    /// Entries pinned.
+    pub pinned: u64,
     /// Reopens after a clean close.
     pub reopens: u64,
     /// Segments evicted.
@@ -49,6 +51,7 @@ impl Tally {
             ("steps", self.steps),
             ("purges", self.purges),
             ("namespaces purged", self.namespaces_purged),
+            ("entries pinned", self.pinned),
             ("reopens", self.reopens),
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
@@ -71,6 +74,7 @@ impl Tally {
         self.steps += other.steps;
         self.purges += other.purges;
         self.namespaces_purged += other.namespaces_purged;
+        self.pinned += other.pinned;
         self.reopens += other.reopens;
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;

@@ -1,0 +1,71 @@
+//! Writing: first the cache forgets, then the origin takes, then the cache has it.
+
+use bytes::Bytes;
+
+use super::{OriginCache, Shared, WriteMode};
+use crate::entry::{RefuseReason, SetOptions, SetOutcome};
+use crate::error::{BoxError, Error, Result};
+use crate::sync::task;
+
+/// What is done to a key.
+pub(super) enum Change {
+    /// It is set.
+    Set(Bytes, SetOptions),
+    /// It is deleted.
+    Delete,
+}
+
+impl OriginCache {
+    /// Changes a key, in a task of its own: what has begun ends even if nobody waits for it any more.
+    pub(super) async fn change(&self, key: &[u8], change: Change) -> Result<Option<SetOutcome>> {
+        let engine = self.shared.cache.engine.wait().await?;
+        let key_on_disk = self.shared.cache.key(key)?;
+        match &change {
+            Change::Set(_, options) => engine.check_entry(&key_on_disk, options)?,
+            Change::Delete => engine.check_entry(&key_on_disk, &SetOptions::new())?,
+        }
+        let (shared, key) = (self.shared.clone(), Bytes::copy_from_slice(key));
+        let changing = task::spawn(async move { shared.change(key, change).await });
+        // Lost with the runtime, or by a panic of the origin.
+        changing.await.unwrap_or_else(|e| Err(Error::Origin { op: "end its work", source: e.into() }))
+    }
+}
+
+impl Shared {
+    async fn change(&self, key: Bytes, change: Change) -> Result<Option<SetOutcome>> {
+        let _turn = self.turns.take(&key).await;
+        // What was cached is older than what the origin may take from here on, whatever comes.
+        self.cache.delete(&key).await?;
+        let counters = self.cache.engine.counters();
+        let failed = |op: &'static str| {
+            move |source: BoxError| {
+                counters.origin_failures.add_one();
+                Error::Origin { op, source }
+            }
+        };
+        match change {
+            Change::Delete => {
+                self.origin.remove(&key).await.map_err(failed("remove the key"))?;
+                counters.origin_removes.add_one();
+                Ok(None)
+            }
+            Change::Set(value, options) => {
+                let stored = self.origin.store(&key, value.clone(), options.metadata.clone()).await;
+                stored.map_err(failed("store the value"))?;
+                counters.origin_stores.add_one();
+                match self.mode {
+                    WriteMode::Around => Ok(None),
+                    WriteMode::Through => self.cache_it(&key, value, options).await.map(Some),
+                }
+            }
+        }
+    }
+
+    async fn cache_it(&self, key: &[u8], value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        match self.cache.set_with(key, value, options).await {
+            // The origin has it: that is what was asked for.
+            Err(Error::WriteFailed) => Ok(SetOutcome::Refused { reason: RefuseReason::DiskFailed }),
+            outcome => outcome,
+        }
+    }
+}
