@@ -126,8 +126,8 @@ mod types;
 
 pub use api::inspect;
 pub use api::{
-    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache,
-    RefuseReason, SetOptions, SetOutcome, Source, Typed,
+    BoxFuture, Builder, Cache, CacheConfig, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, Layer,
+    MemoryCache, RefuseReason, SetOptions, SetOutcome, Source, Typed, open,
 };
 pub use codec::{Bincode, Codec};
 pub use config::Config;
@@ -135,7 +135,7 @@ pub use error::{BoxError, Error, Result, SharedError};
 pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
-    AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis,
+    AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, MemoryFill, Millis,
     RecordKind, SegmentId, Sequence,
 };
 

@@ -27,6 +27,7 @@ mod clear;
 mod delete;
 mod fetch;
 mod get;
+mod hot;
 mod open;
 mod purge;
 mod renew;
@@ -166,6 +167,7 @@ impl Engine {
     /// What a refused write was to replace is gone (P2).
     fn forget_refused(&self, digest: Digest) {
         self.log.forget_owing(digest, None);
+        self.forget_in_memory(digest);
     }
 }
 

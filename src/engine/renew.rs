@@ -28,7 +28,7 @@ impl Engine {
             let Some(found) = self.index.lookup(digest) else {
                 // What is held goes to disk first.
                 match self.log.held.get(digest, false) {
-                    Some((item, _)) if item.key == key && self.write_held(digest, &item, true).await => continue,
+                    Some((item, _)) if item.key() == key && self.write_held(digest, &item, true).await => continue,
                     _ => return Ok(None),
                 }
             };
@@ -61,9 +61,9 @@ impl Engine {
             let value_crc = record::value_crc(metadata, value);
             let (object, flight) = (None, None);
             let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
-            match self.log.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
-                Ok(Appended::Done(ticket, _)) => {
-                    self.log.wait(&ticket, durability).await?;
+            match self.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
+                Ok(Appended::Done(placed)) => {
+                    self.log.wait(&placed.ticket, durability).await?;
                     return Ok(Some(SetOutcome::Stored { durability }));
                 }
                 // Replaced or moved meanwhile.

@@ -34,6 +34,13 @@ pub(super) struct Put<'a> {
     pub(super) flight: Option<&'a Arc<Flight>>,
 }
 
+impl Put<'_> {
+    /// Bytes of key, metadata and value.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.key.len() + self.options.metadata.len() + self.value.len()
+    }
+}
+
 impl Engine {
     /// Stores a value; waits for room if `wait`.
     pub async fn set(
@@ -64,8 +71,8 @@ impl Engine {
         let (kind, metadata, object) = (RecordKind::Put, &options.metadata, None);
         let flight = flight.map(|flight| &**flight);
         let entry = Entry { kind, digest, key, metadata, value, value_crc, created, expires, object, flight };
-        let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
-            Ok(Appended::Done(ticket, _)) => ticket,
+        let ticket = match self.append(stream, &entry, Order::Newest, wait).await? {
+            Ok(Appended::Done(placed)) => placed.ticket,
             // Only what was fetched can be.
             Ok(Appended::Stale) => return Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }),
             Err(RefuseReason::TooLarge) => {
@@ -74,7 +81,7 @@ impl Engine {
             Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
         self.counters.sets.add_one();
-        self.counters.bytes_admitted.add((key.len() + options.metadata.len() + value.len()) as u64);
+        self.counters.bytes_admitted.add(put.payload_bytes() as u64);
         self.log.wait(&ticket, options.durability).await?;
         Ok(SetOutcome::Stored { durability: options.durability })
     }
@@ -85,12 +92,13 @@ impl Engine {
     }
 
     /// When an entry that is set now expires, and which stream it goes to. An entry that expires does so later by
-    /// `longer_ms`.
+    /// `longer_ms`, within the retention.
     pub(super) fn times(&self, options: &SetOptions, longer_ms: u64) -> Result<Times> {
         check_metadata(&options.metadata)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         let ttl_ms = ttl_ms.or(self.config.default_ttl_ms).map(|ttl| ttl.saturating_add(longer_ms));
+        let ttl_ms = ttl_ms.into_iter().chain(self.config.retention_ms).min();
         Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream: self.stream_of(ttl_ms) })
     }
 
