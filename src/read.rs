@@ -42,12 +42,6 @@ impl Fetched {
         &self.bytes[record::parts(&self.header).2]
     }
 
-    /// Key, metadata and value, which share one buffer.
-    pub fn shared_parts(&self) -> (Bytes, Bytes, Bytes) {
-        let (key, metadata, value) = record::parts(&self.header);
-        (self.bytes.slice(key), self.bytes.slice(metadata), self.bytes.slice(value))
-    }
-
     /// Metadata and value. Without metadata this counts no reference, which a get from the page cache would feel.
     pub fn into_parts(mut self) -> (Bytes, Bytes) {
         let (_, metadata, value) = record::parts(&self.header);

@@ -42,8 +42,7 @@ pub fn replay(paths: &[PathBuf], overheads: [u64; 3], report: &mut Report) -> Ou
         let requests = read(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.trim_end_matches(".ctr.zst");
-        let mut sizes = HashMap::new();
-        requests.iter().for_each(|r| drop(sizes.entry(r.object).or_insert(r.bytes)));
+        let sizes: HashMap<u64, u64> = requests.iter().map(|r| (r.object, r.bytes)).collect();
         let unique_bytes: u64 = sizes.values().sum();
         for percent in PERCENTS {
             let bytes = unique_bytes * percent / 100;

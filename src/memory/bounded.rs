@@ -68,7 +68,9 @@ impl<P> Bounded<P> {
     /// Asks `judge`, under the shard's lock, what to do with the item of `d`, if there is one. One that is to be dropped is
     /// judged once more, since another may be there by then.
     pub fn get<R>(&self, d: Digest, mut judge: impl FnMut(&P) -> Verdict<R>) -> Option<R> {
-        match self.shard(d).sieve.read().visit(d, &mut judge)? {
+        // The lock is free again before the verdict is carried out.
+        let verdict = self.shard(d).sieve.read().visit(d, &mut judge)?;
+        match verdict {
             Verdict::Serve(served) => Some(served),
             Verdict::Miss => None,
             Verdict::Drop => {
