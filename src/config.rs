@@ -187,10 +187,14 @@ impl Config {
             ));
         }
         if self.memory_bytes == 0 && self.memory_max_item_bytes.is_some() {
-            return bad("memory_max_item_bytes is set, and memory_bytes is 0; give memory_bytes, or leave it out".into());
+            return bad(
+                "memory_max_item_bytes is set, and memory_bytes is 0; give memory_bytes, or leave it out".into()
+            );
         }
         if self.retention_ms == Some(0) {
-            return bad("retention_ms is 0; no entry would live. Leave it out, or give the age that entries may reach".into());
+            return bad(
+                "retention_ms is 0; no entry would live. Leave it out, or give the age that entries may reach".into()
+            );
         }
         Self::validate_admission(self.admission)?;
         if self.io_timeout_ms == 0 {

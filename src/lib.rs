@@ -135,8 +135,8 @@ pub use error::{BoxError, Error, Result, SharedError};
 pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
-    AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, MemoryFill, Millis,
-    RecordKind, SegmentId, Sequence,
+    AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES, MemoryFill,
+    Millis, RecordKind, SegmentId, Sequence,
 };
 
 #[cfg(doctest)]

@@ -61,11 +61,13 @@ impl CacheConfig {
                 "layers is [memory, disk], and settings.memory_bytes is 0; set it to the memory of the hot tier, or make \
                  layers [disk]",
             ),
-            ([Layer::Disk], Some(_), true) => bad(
-                "layers is [disk], and settings.memory_bytes is not 0; set it to 0, or make layers [memory, disk]",
-            ),
+            ([Layer::Disk], Some(_), true) => {
+                bad("layers is [disk], and settings.memory_bytes is not 0; set it to 0, or make layers [memory, disk]")
+            }
             ([Layer::Memory] | [Layer::Disk] | [Layer::Memory, Layer::Disk], ..) => self.settings.validate(),
-            _ => bad("layers must be [memory, disk], [disk] or [memory]: memory is asked before the disk, and each once"),
+            _ => {
+                bad("layers must be [memory, disk], [disk] or [memory]: memory is asked before the disk, and each once")
+            }
         }
     }
 }

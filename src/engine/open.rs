@@ -139,7 +139,8 @@ impl Prepared {
             split,
             listeners: Arc::new(Listeners::default()),
             gate: Gate::new(config.admission, clock.now(), 0),
-            memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes, config.memory_max_item_bytes, config.memory_fill)),
+            memory: (config.memory_bytes > 0)
+                .then(|| HotTier::new(config.memory_bytes, config.memory_max_item_bytes, config.memory_fill)),
             seed: directory.manifest.seed,
             config,
             backend,

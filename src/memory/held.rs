@@ -7,8 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::{ITEM_OVERHEAD_BYTES, Item};
 use super::ghost::{Ghost, Limit};
+use super::{ITEM_OVERHEAD_BYTES, Item};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Digest, Sequence};
