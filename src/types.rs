@@ -144,11 +144,11 @@ pub enum AdmissionPolicy {
 #[serde(rename_all = "snake_case")]
 pub enum MemoryFill {
     /// When it is read from disk, or from what is not written yet: what is never asked for takes no memory.
-    #[default]
     Read,
     /// When it is written, so that the first get finds it. One that was pushed out comes back only with the next write.
     Write,
     /// When it is written, and when it is read.
+    #[default]
     Both,
 }
 
