@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::types::{AdmissionPolicy, BLOCK_BYTES, BackendKind, EvictionPolicy, MAX_KEY_BYTES};
+use crate::types::{AdmissionPolicy, BLOCK_BYTES, BackendKind, EvictionPolicy, MAX_KEY_BYTES, MemoryFill};
 
 mod namespaces;
 
@@ -46,8 +46,13 @@ pub struct Config {
     /// Length of a segment file, a multiple of 4,096 from [`MIN_SEGMENT_LEN_BYTES`] to [`MAX_SEGMENT_LEN_BYTES`]; `None`
     /// takes what the directory already has, and of a new one [`Config::chosen_segment_len_bytes`].
     pub segment_len_bytes: Option<u64>,
-    /// Memory for the hot tier; 0 = none.
+    /// Memory for the hot tier, overhead counted; 0 = none.
     pub memory_bytes: u64,
+    /// Entries with more bytes of key, metadata and value together do not enter the hot tier; `None`: those do not that
+    /// would take more than an eighth of a shard of it (1 MiB and more, once `memory_bytes` is 8 MiB).
+    pub memory_max_item_bytes: Option<u64>,
+    /// When an entry enters the hot tier.
+    pub memory_fill: MemoryFill,
     /// The way to the disk.
     pub backend: BackendKind,
     /// Shards of the index of a new directory, 1 to [`MAX_INDEX_SHARDS`]; an existing one keeps its number.
@@ -70,6 +75,8 @@ pub struct Config {
     pub default_ttl_ms: Option<u64>,
     /// Parts of the cache that have a time to live, room and statistics of their own, [`MAX_NAMESPACES`] at most.
     pub namespaces: Vec<NamespaceConfig>,
+    /// No entry lives longer than so many milliseconds, not even those of earlier opens; `None`: there is no such limit.
+    pub retention_ms: Option<u64>,
     /// Entries whose time to live is at most this go to an append stream of their own.
     pub short_ttl_ms: u64,
     /// What is written to disk at all.
@@ -99,6 +106,8 @@ impl Default for Config {
             capacity_bytes: 1 << 30,
             segment_len_bytes: None,
             memory_bytes: 0,
+            memory_max_item_bytes: None,
+            memory_fill: MemoryFill::default(),
             backend: BackendKind::Auto,
             index_shards: 32,
             flush_interval_ms: 100,
@@ -109,6 +118,7 @@ impl Default for Config {
             max_key_bytes: MAX_KEY_BYTES,
             default_ttl_ms: None,
             namespaces: Vec::new(),
+            retention_ms: None,
             short_ttl_ms: 60_000,
             admission: AdmissionPolicy::default(),
             eviction: EvictionPolicy::default(),
@@ -200,6 +210,16 @@ impl Config {
             return bad(format!(
                 "rewrite_share_percent is {has}; at most {MAX_REWRITE_SHARE_PERCENT}, so that writing frees room"
             ));
+        }
+        if self.memory_bytes == 0 && self.memory_max_item_bytes.is_some() {
+            return bad(
+                "memory_max_item_bytes is set, and memory_bytes is 0; give memory_bytes, or leave it out".into()
+            );
+        }
+        if self.retention_ms == Some(0) {
+            return bad(
+                "retention_ms is 0; no entry would live. Leave it out, or give the age that entries may reach".into()
+            );
         }
         Self::validate_admission(self.admission)?;
         if self.io_timeout_ms == 0 {

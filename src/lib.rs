@@ -132,8 +132,9 @@ mod types;
 
 pub use api::inspect;
 pub use api::{
-    BoxFuture, Builder, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, MemoryCache, Namespace,
-    Origin, OriginCache, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source, Typed, WriteMode,
+    BoxFuture, Builder, Cache, CacheConfig, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, Layer,
+    MemoryCache, Namespace, Origin, OriginCache, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source, Typed,
+    WriteMode, open,
 };
 pub use codec::{Bincode, Codec};
 pub use config::{Config, NamespaceConfig};
@@ -142,7 +143,7 @@ pub use evict::{EvictReason, Evicted, Evictions};
 pub use stats::{Counts, NamespaceStats, RecoveryProgress, RecoveryReport, Stats};
 pub use types::{
     AdmissionPolicy, BackendKind, Digest, Durability, EvictionPolicy, MAX_KEY_BYTES, MAX_METADATA_BYTES,
-    MAX_NAMESPACE_NAME_BYTES, MAX_TAG_BYTES, MAX_TAGS, Millis, RecordKind, SegmentId, Sequence,
+    MAX_NAMESPACE_NAME_BYTES, MAX_TAG_BYTES, MAX_TAGS, MemoryFill, Millis, RecordKind, SegmentId, Sequence,
 };
 
 #[cfg(doctest)]

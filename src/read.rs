@@ -51,12 +51,6 @@ impl Fetched {
         &self.bytes[record::parts(&self.header).2]
     }
 
-    /// Key, metadata field and value, which share one buffer.
-    pub fn shared_parts(&self) -> (Bytes, Bytes, Bytes) {
-        let (key, metadata, value) = record::parts(&self.header);
-        (self.bytes.slice(key), self.bytes.slice(metadata), self.bytes.slice(value))
-    }
-
     /// The user's metadata, and the value. Without metadata this counts no reference, which a get from the page cache would feel.
     pub fn into_parts(mut self) -> (Bytes, Bytes) {
         let (_, mut metadata, value) = record::parts(&self.header);

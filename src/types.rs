@@ -157,6 +157,24 @@ pub enum AdmissionPolicy {
     },
 }
 
+/// When an entry goes into the hot tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryFill {
+    /// When it is read from disk, or from what is not written yet: what is never asked for takes no memory.
+    Read,
+    /// When it is written, so that the first get finds it. One that was pushed out comes back only with the next write.
+    Write,
+    /// When it is written, and when it is read.
+    #[default]
+    Both,
+}
+
+impl MemoryFill {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Both];
+}
+
 /// Which segment goes when room is needed, and what of it is kept. Segments whose entries have all expired, or of which
 /// nothing is served, go before any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use common::{SEGMENT_LEN_BYTES, small};
 use esker::backend::sim::{DiskError, FaultPlan, OpKind, ReadNow, Sim, When};
 use esker::clock::ManualClock;
 use esker::{
-    Config, Counts, DiskCache, Durability, Error, EvictReason, MemoryCache, Millis, RefuseReason, SetOptions,
-    SetOutcome, Stats,
+    Config, Counts, DiskCache, Durability, Error, EvictReason, MemoryCache, MemoryFill, Millis, RefuseReason,
+    SetOptions, SetOutcome, Stats,
 };
 
 struct Machine {
@@ -69,6 +69,7 @@ async fn the_hit_ratio_of_nothing_is_zero() {
 async fn hits_are_counted_by_where_they_came_from() {
     let mut machine = Machine::new(2);
     machine.config.memory_bytes = 1 << 20;
+    machine.config.memory_fill = MemoryFill::Read;
     machine.config.flush_interval_ms = 3_600_000;
     let cache = machine.open().await;
     cache.set("k", "v").await.unwrap();

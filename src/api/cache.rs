@@ -45,6 +45,14 @@ pub trait Cache: Send + Sync {
     fn clear(&self) -> BoxFuture<'_, Result<()>>;
     /// Statistics now. Never waits.
     fn stats(&self) -> Stats;
+    /// Writes out what is accepted and ends the cache's work: later calls give `Closed`. A cache that keeps nothing but
+    /// memory has nothing to close, and goes on. Cancel safe: another call goes on from there.
+    ///
+    /// # Errors
+    /// `WriteFailed` if some of it was lost to a failing disk.
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// The cache on disk. A handle: clones share one cache.
@@ -409,6 +417,10 @@ impl std::fmt::Debug for DiskCache {
 }
 
 impl Cache for DiskCache {
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(DiskCache::close(self))
+    }
+
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Hit>>> {
         Box::pin(DiskCache::get(self, key))
     }

@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::{BoxFuture, Cache, Hit, RefuseReason, SetOptions, SetOutcome};
 use crate::clock::{Clock, SteadyClock, SystemClock};
+use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::format::record::Flags;
 use crate::memory::{Bounded, ITEM_OVERHEAD_BYTES, Item, Verdict};
 use crate::stats::{Counters, Stats};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::types::{Digest, Durability, MAX_KEY_BYTES, MAX_METADATA_BYTES, Millis, Sequence};
+use crate::types::{Digest, Durability, MAX_METADATA_BYTES, Sequence};
 
 /// A cache in memory, for tests and for where there is no disk: the promises of [`super::DiskCache`] but those about
 /// restarts. A handle: clones share one cache.
@@ -28,15 +28,26 @@ pub struct MemoryCache {
     inner: Arc<Inner>,
 }
 
+/// What of a [`Config`] is about a cache without a disk.
+struct Limits {
+    capacity_bytes: u64,
+    /// Of key, metadata and value of one entry together.
+    max_payload_bytes: u64,
+    max_value_bytes: u64,
+    max_key_bytes: usize,
+    default_ttl_ms: Option<u64>,
+    retention_ms: Option<u64>,
+}
+
 struct Inner {
-    entries: Bounded<Arc<Item>>,
+    entries: Bounded<Item>,
     /// Secret and of this cache alone, so that nobody chooses keys that meet.
     hasher: RandomState,
     clock: SteadyClock,
     counters: Counters,
     /// The last that was given to an entry.
     sequence: AtomicU64,
-    capacity_bytes: u64,
+    limits: Limits,
 }
 
 impl MemoryCache {
@@ -47,15 +58,30 @@ impl MemoryCache {
 
     /// An empty cache of `capacity_bytes` with a clock of one's own.
     pub fn with_clock(capacity_bytes: u64, clock: Arc<dyn Clock>) -> Self {
-        let entries = Bounded::new(capacity_bytes);
+        Self::with_config(&Config { memory_bytes: capacity_bytes, ..Config::default() }, clock)
+    }
+
+    /// An empty cache with the settings that are not about a disk: `memory_bytes`, `memory_max_item_bytes`,
+    /// `max_value_bytes`, `max_key_bytes`, `default_ttl_ms`, `retention_ms`.
+    pub(super) fn with_config(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        let entries = Bounded::new(config.memory_bytes);
+        let fits = entries.max_cost_bytes().saturating_sub(ITEM_OVERHEAD_BYTES);
+        let limits = Limits {
+            capacity_bytes: config.memory_bytes,
+            max_payload_bytes: config.memory_max_item_bytes.map_or(fits, |most| most.min(fits)),
+            max_value_bytes: config.max_value_bytes.unwrap_or(u64::MAX),
+            max_key_bytes: config.max_key_bytes,
+            default_ttl_ms: config.default_ttl_ms,
+            retention_ms: config.retention_ms,
+        };
         let (hasher, clock, counters) = (RandomState::new(), SteadyClock::new(clock), Counters::default());
         let sequence = AtomicU64::new(0);
-        Self { inner: Arc::new(Inner { entries, hasher, clock, counters, sequence, capacity_bytes }) }
+        Self { inner: Arc::new(Inner { entries, hasher, clock, counters, sequence, limits }) }
     }
 
     /// The most that key, metadata and value of one entry may have together, in bytes.
     pub fn max_entry_bytes(&self) -> u64 {
-        self.inner.entries.max_cost_bytes().saturating_sub(ITEM_OVERHEAD_BYTES)
+        self.inner.limits.max_payload_bytes
     }
 
     /// The newest accepted value of exactly this key, or `None`.
@@ -131,14 +157,6 @@ impl MemoryCache {
     }
 }
 
-fn check_key(key: &[u8]) -> Result<()> {
-    match key.len() {
-        0 => Err(Error::InvalidInput("the key is empty; the shortest has 1 byte".into())),
-        1..=MAX_KEY_BYTES => Ok(()),
-        len => Err(Error::InvalidInput(format!("the key has {len} bytes; the longest has {MAX_KEY_BYTES}"))),
-    }
-}
-
 fn check_metadata(metadata: &[u8]) -> Result<()> {
     match metadata.len() {
         0..=MAX_METADATA_BYTES => Ok(()),
@@ -146,65 +164,65 @@ fn check_metadata(metadata: &[u8]) -> Result<()> {
     }
 }
 
-fn expired(item: &Item, now: Millis) -> bool {
-    item.expires.is_some_and(|at| at <= now)
-}
-
 impl Inner {
-    fn digest(&self, key: &[u8]) -> Digest {
-        Digest(self.hasher.hash_one(key))
+    fn digest(&self, key: &[u8]) -> Result<Digest> {
+        let most = self.limits.max_key_bytes;
+        match key.len() {
+            0 => Err(Error::InvalidInput("the key is empty; the shortest has 1 byte".into())),
+            len if len > most => Err(Error::InvalidInput(format!("the key has {len} bytes; the longest has {most}"))),
+            _ => Ok(Digest(self.hasher.hash_one(key))),
+        }
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Hit>> {
-        check_key(key)?;
+        let d = self.digest(key)?;
         let now = self.clock.now();
         let mut why = &self.counters.misses_unknown;
-        let found = self.entries.get(self.digest(key), |item| {
-            if item.key != key {
+        let found = self.entries.get(d, |item| {
+            if item.key() != key {
                 why = &self.counters.misses_collision;
                 Verdict::Miss
-            } else if expired(item, now) {
+            } else if item.is_expired(now) {
                 why = &self.counters.misses_expired;
                 Verdict::Drop
             } else {
                 why = &self.counters.hits_memory;
-                Verdict::Serve
+                Verdict::Serve(item.hit(now))
             }
         });
         why.add_one();
-        Ok(found.map(|item| item.hit(now)))
+        Ok(found)
     }
 
     fn contains(&self, key: &[u8]) -> Result<bool> {
-        check_key(key)?;
+        let d = self.digest(key)?;
         let now = self.clock.now();
         let mut there = false;
-        self.entries.get(self.digest(key), |item| {
-            there = item.key == key && !expired(item, now);
-            Verdict::Miss
+        self.entries.get(d, |item| {
+            there = item.key() == key && !item.is_expired(now);
+            Verdict::<()>::Miss
         });
         Ok(there)
     }
 
     fn set(&self, key: &[u8], value: &Bytes, options: SetOptions) -> Result<SetOutcome> {
-        check_key(key)?;
+        let d = self.digest(key)?;
         check_metadata(&options.metadata)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let Limits { default_ttl_ms, retention_ms, max_payload_bytes, max_value_bytes, .. } = self.limits;
+        let ttl_ms = ttl_ms.or(default_ttl_ms).into_iter().chain(retention_ms).min();
         let expires = ttl_ms.map(|ms| created.after_ms(ms));
         let payload_bytes = (key.len() + options.metadata.len() + value.len()) as u64;
-        let d = self.digest(key);
-        if payload_bytes > self.entries.max_cost_bytes().saturating_sub(ITEM_OVERHEAD_BYTES) {
+        if payload_bytes > max_payload_bytes || value.len() as u64 > max_value_bytes {
             // The older value goes all the same: it must not outlive an update (P2).
-            self.entries.remove_if(d, |item| item.key == key);
+            self.entries.remove_if(d, |item| item.key() == key);
             return Ok(self.refuse());
         }
-        let key = Bytes::copy_from_slice(key);
-        let (metadata, sequence) = (options.metadata, Sequence(self.sequence.fetch_add(1, Ordering::Relaxed) + 1));
-        let flags = Flags::NONE;
-        let item = Item { key, value: value.clone(), flags, metadata, created, expires, sequence }.compact();
+        let sequence = Sequence(self.sequence.fetch_add(1, Ordering::Relaxed) + 1);
+        let item = Item::copy(key, &options.metadata, value, created, expires).at(sequence);
         let cost_bytes = item.cost_bytes();
-        let admission = self.entries.put(d, Arc::new(item), cost_bytes);
+        let admission = self.entries.put(d, item, cost_bytes, |_| true);
         self.counters.entries_evicted.add(admission.evicted);
         if !admission.admitted {
             return Ok(self.refuse());
@@ -220,10 +238,10 @@ impl Inner {
     }
 
     fn delete(&self, key: &[u8]) -> Result<bool> {
-        check_key(key)?;
+        let d = self.digest(key)?;
         let now = self.clock.now();
-        let removed = self.entries.remove_if(self.digest(key), |item| item.key == key);
-        let there = removed.is_some_and(|item| !expired(&item, now));
+        let removed = self.entries.remove_if(d, |item| item.key() == key);
+        let there = removed.is_some_and(|item| !item.is_expired(now));
         if there {
             self.counters.deletes.add_one();
         }
@@ -245,7 +263,7 @@ impl Inner {
             live_bytes: used_bytes.saturating_sub(entries * ITEM_OVERHEAD_BYTES),
             dead_bytes: 0,
             used_bytes,
-            capacity_bytes: self.capacity_bytes,
+            capacity_bytes: self.limits.capacity_bytes,
             open_files: 0,
             segments: 0,
             segments_free: 0,
@@ -269,7 +287,7 @@ impl Inner {
 
 impl std::fmt::Debug for MemoryCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryCache").field("capacity_bytes", &self.inner.capacity_bytes).finish_non_exhaustive()
+        f.debug_struct("MemoryCache").field("capacity_bytes", &self.inner.limits.capacity_bytes).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::set::Put;
+use super::set::{Put, Times};
 use super::{Answer, Engine};
 use crate::config::Config;
 use crate::entry::{RefuseReason, SetOutcome};
@@ -13,7 +13,7 @@ use crate::log::{Appended, Entry, Hold, Order};
 use crate::memory::Item;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::types::{AdmissionPolicy, Digest, Durability, Millis, RecordKind, Sequence};
+use crate::types::{AdmissionPolicy, Digest, Durability, Millis, RecordKind};
 
 /// A second, and a day, in milliseconds.
 const SECOND_MS: u64 = 1_000;
@@ -152,12 +152,14 @@ impl Engine {
             Verdict::Hold if self.index.lookup(put.digest).is_some() => None,
             Verdict::Hold if self.log.held.recalls(put.digest, len_bytes) => None,
             Verdict::Hold => {
-                let item = item_of(put);
-                if !self.log.held.takes(&item) {
+                if !self.log.held.takes(put.payload_bytes()) {
                     self.log.held.remember(put.digest, len_bytes);
                     return refuse();
                 }
-                match self.log.hold(put.digest, item.compact(), put.flight.map(|flight| &**flight)) {
+                let Times { created, expires, .. } = put.times;
+                let (flags, metadata) = put.metadata();
+                let item = Item::copy(put.key, metadata, &put.value, created, expires).flagged(flags);
+                match self.log.hold(put.digest, item, put.flight.map(|flight| &**flight)) {
                     Hold::Known => None,
                     Hold::Outdated => Some(SetOutcome::Refused { reason: RefuseReason::Evicted }),
                     Hold::Held(dropped) => {
@@ -183,7 +185,8 @@ impl Engine {
     fn tell_unused(&self, item: &Item) {
         if self.listeners.is_heard() {
             let age = Duration::from_millis(self.clock.now().0.saturating_sub(item.created.0));
-            self.listeners.tell(&Evicted::new(item.key.clone(), EvictReason::Unused, age, 0));
+            let key = bytes::Bytes::copy_from_slice(item.key());
+            self.listeners.tell(&Evicted::new(key, EvictReason::Unused, age, 0));
         }
     }
 
@@ -191,12 +194,12 @@ impl Engine {
     pub(super) async fn find_held(&self, digest: Digest, key: &[u8], counts: bool, given_up: u64) -> Option<Answer> {
         let (item, is_first) = self.log.held.get(digest, counts)?;
         let now = self.clock.now();
-        let is_expired = item.expires.is_some_and(|at| at <= now);
+        let is_expired = item.is_expired(now);
         let is_purged = self.log.marks.cover(key, item.tags(), item.sequence, item.created);
         if is_expired || is_purged {
             self.log.held.remove(digest, Some(item.sequence));
         }
-        if item.key != key || is_expired || is_purged || self.log.marks.given_up() != given_up {
+        if item.key() != key || is_expired || is_purged || self.log.marks.given_up() != given_up {
             return None;
         }
         if counts {
@@ -210,29 +213,16 @@ impl Engine {
 
     /// Writes an entry that was held, unless it is not any more. Whether it could.
     pub(super) async fn write_held(&self, digest: Digest, item: &Item, wait: bool) -> bool {
-        let (key, metadata, value) = (&item.key[..], &item.metadata[..], &item.value[..]);
+        let (key, metadata, value) = (item.key(), item.metadata(), item.value());
         let (kind, value_crc) = (RecordKind::Put, record::value_crc(metadata, value));
         let (flags, created, expires, object, flight) = (item.flags, item.created, item.expires, None, None);
         let entry = Entry { kind, digest, key, flags, metadata, value, value_crc, created, expires, object, flight };
         let stream = self.stream_of(key, expires.map(|at| at.0.saturating_sub(created.0)));
-        let appended = self.log.append(stream, &entry, Order::Held(item.sequence), wait).await;
+        let appended = self.append(stream, &entry, Order::Held(item.sequence), wait).await;
         if let Ok(Ok(Appended::Done(..))) = appended {
             self.counters.bytes_admitted.add(item.payload_bytes());
         }
         matches!(appended, Ok(Ok(_)))
-    }
-}
-
-fn item_of(put: &Put<'_>) -> Item {
-    let (flags, metadata) = put.metadata();
-    Item {
-        key: bytes::Bytes::copy_from_slice(put.key),
-        value: put.value.clone(),
-        flags,
-        metadata: metadata.clone(),
-        created: put.times.created,
-        expires: put.times.expires,
-        sequence: Sequence(0),
     }
 }
 

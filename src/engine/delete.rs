@@ -21,17 +21,17 @@ impl Engine {
         }
         let entry = Entry::delete(digest, key, self.clock.now());
         let stream = Stream::New.of(self.namespaces.group_of_key(key));
-        match self.log.append(stream, &entry, Order::Newest, true).await? {
-            Ok(Appended::Done(ticket, before)) => {
-                if before.is_some() {
+        match self.append(stream, &entry, Order::Newest, true).await? {
+            Ok(Appended::Done(placed)) => {
+                if placed.before.is_some() {
                     self.counters.deletes.add_one();
                 }
-                self.log.wait(&ticket, Durability::Synced).await?;
-                Ok(was_held || before.is_some())
+                self.log.wait(&placed.ticket, Durability::Synced).await?;
+                Ok(was_held || placed.before.is_some())
             }
             Ok(Appended::Stale) => Ok(was_held),
             Err(_) => {
-                self.log.forget_owing(digest, None);
+                self.forget_refused(digest);
                 Err(Error::WriteFailed)
             }
         }

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::format::record::Header;
 use crate::index::{Found, Location};
 use crate::log::{Entry, Order};
-use crate::memory::{Item, Tag};
 use crate::read::{self, Failure, Fetched};
 use crate::segment::Stream;
 use crate::stats::Counter;
@@ -161,7 +160,7 @@ impl Engine {
                 },
                 Ok(record) => {
                     if counts {
-                        self.admit(digest, location, &record);
+                        self.fill_on_read(digest, location, &record);
                     }
                     return Ok(Some(Answer::Hit(hit(record, now, counts.then_some(&*self.counters)))));
                 }
@@ -222,29 +221,6 @@ impl Engine {
             Err(_) => {}
         }
         Ok(())
-    }
-
-    fn in_memory(&self, digest: Digest, location: Location, key: &[u8], now: Millis) -> Option<Hit> {
-        let item = self.memory.as_ref()?.get(digest, self.tag(location)?, key)?;
-        let is_purged = self.log.marks.cover(key, item.tags(), item.sequence, item.created);
-        if is_purged || item.expires.is_some_and(|at| at <= now) {
-            return None;
-        }
-        Some(item.hit(now))
-    }
-
-    fn admit(&self, digest: Digest, location: Location, record: &Fetched) {
-        let Some(memory) = &self.memory else { return };
-        let Some(tag) = self.tag(location).filter(|tag| tag.segment == record.segment) else { return };
-        let (key, metadata, value) = record.shared_parts();
-        let Header { flags, created, expires, sequence, .. } = record.header;
-        memory.admit(digest, tag, Item { key, value, flags, metadata, created, expires, sequence });
-    }
-
-    /// What tells this record from all others that were ever here: the hot tier serves no older one.
-    fn tag(&self, location: Location) -> Option<Tag> {
-        let segment = self.segments.get(location.slot)?.id;
-        Some(Tag { segment, offset_units: location.offset_units })
     }
 }
 

@@ -31,6 +31,7 @@ mod delete;
 mod fetch;
 mod get;
 mod ghosts;
+mod hot;
 mod open;
 mod pin;
 mod purge;
@@ -195,6 +196,7 @@ impl Engine {
     /// What a refused write was to replace is gone (P2).
     fn forget_refused(&self, digest: Digest) {
         self.log.forget_owing(digest, None);
+        self.forget_in_memory(digest);
     }
 }
 

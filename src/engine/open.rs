@@ -148,7 +148,8 @@ impl Prepared {
             splits,
             listeners: Arc::new(Listeners::default()),
             gate: Gate::new(config.admission, clock.now(), 0),
-            memory: (config.memory_bytes > 0).then(|| HotTier::new(config.memory_bytes)),
+            memory: (config.memory_bytes > 0)
+                .then(|| HotTier::new(config.memory_bytes, config.memory_max_item_bytes, config.memory_fill)),
             seed: directory.manifest.seed,
             config,
             backend,
@@ -178,10 +179,13 @@ impl Engine {
         let mut tasks: Vec<_> =
             self.log.stream_ids().map(|stream| task::spawn(self.log.clone().run_writer(stream))).collect();
         let evictor = Arc::new(Evictor::new(self.log.clone(), self.splits.clone(), self.listeners.clone(), self.seed));
-        let shrunk = evictor.shrink().await;
+        let kept_up = match evictor.shrink().await {
+            Ok(()) => evictor.retain().await,
+            closed => closed,
+        };
         tasks.push(task::spawn(evictor.run()));
         *self.tasks.lock().await = tasks;
-        shrunk
+        kept_up
     }
 }
 

@@ -41,9 +41,9 @@ impl Engine {
             let (object, flight) = (None, None);
             let entry =
                 Entry { kind, digest, key, flags, metadata, value, value_crc, created, expires, object, flight };
-            match self.log.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
-                Ok(Appended::Done(ticket, _)) => {
-                    self.log.wait(&ticket, durability).await?;
+            match self.append(stream, &entry, Order::Renewed { from: location, sequence }, true).await? {
+                Ok(Appended::Done(placed)) => {
+                    self.log.wait(&placed.ticket, durability).await?;
                     return Ok(Some(SetOutcome::Stored { durability }));
                 }
                 // Replaced or moved meanwhile.
@@ -59,7 +59,7 @@ impl Engine {
         loop {
             let Some(found) = self.index.lookup(digest) else {
                 match self.log.held.get(digest, false) {
-                    Some((item, _)) if item.key == key && self.write_held(digest, &item, true).await => continue,
+                    Some((item, _)) if item.key() == key && self.write_held(digest, &item, true).await => continue,
                     _ => return Ok(None),
                 }
             };

@@ -43,6 +43,11 @@ impl Put<'_> {
     pub(super) fn metadata(&self) -> (Flags, &Bytes) {
         field(self.tagged.as_ref(), &self.options.metadata)
     }
+
+    /// Bytes of key, metadata field and value.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.key.len() + self.metadata().1.len() + self.value.len()
+    }
 }
 
 /// Flags and metadata field of a record, which is this one if it has tags.
@@ -82,8 +87,8 @@ impl Engine {
         let (kind, object) = (RecordKind::Put, None);
         let flight = flight.map(|flight| &**flight);
         let entry = Entry { kind, digest, key, flags, metadata, value, value_crc, created, expires, object, flight };
-        let ticket = match self.log.append(stream, &entry, Order::Newest, wait).await? {
-            Ok(Appended::Done(ticket, _)) => ticket,
+        let ticket = match self.append(stream, &entry, Order::Newest, wait).await? {
+            Ok(Appended::Done(placed)) => placed.ticket,
             // Only what was fetched can be.
             Ok(Appended::Stale) => return Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }),
             Err(RefuseReason::TooLarge) => {
@@ -92,7 +97,7 @@ impl Engine {
             Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
         self.count_set(key);
-        self.counters.bytes_admitted.add((key.len() + metadata.len() + value.len()) as u64);
+        self.counters.bytes_admitted.add(put.payload_bytes() as u64);
         self.log.wait(&ticket, options.durability).await?;
         Ok(SetOutcome::Stored { durability: options.durability })
     }
@@ -108,13 +113,14 @@ impl Engine {
     }
 
     /// When an entry that is set now expires, and which stream it goes to. An entry that expires does so later by
-    /// `longer_ms`.
+    /// `longer_ms`, within the retention.
     pub(super) fn times(&self, key: &[u8], options: &SetOptions, longer_ms: u64) -> Result<Times> {
         check_options(options)?;
         let created = self.clock.now();
         let ttl_ms = options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         let default_ms = || self.namespaces.default_ttl_ms(key).or(self.config.default_ttl_ms);
         let ttl_ms = ttl_ms.or_else(default_ms).map(|ttl| ttl.saturating_add(longer_ms));
+        let ttl_ms = ttl_ms.into_iter().chain(self.config.retention_ms).min();
         Ok(Times { created, expires: ttl_ms.map(|ttl| created.after_ms(ttl)), stream: self.stream_of(key, ttl_ms) })
     }
 

@@ -225,8 +225,8 @@ impl Writing {
     }
 
     async fn append(&self, entry: &Entry<'_>) -> Result<std::result::Result<Ticket, RefuseReason>> {
-        Ok(match self.engine.log.append(self.stream, entry, Order::Newest, self.wait).await? {
-            Ok(Appended::Done(ticket, _)) => Ok(ticket),
+        Ok(match self.engine.append(self.stream, entry, Order::Newest, self.wait).await? {
+            Ok(Appended::Done(placed)) => Ok(placed.ticket),
             Ok(Appended::Stale) => Err(self.why_ended()),
             Err(reason) => Err(reason),
         })

@@ -30,12 +30,14 @@ use crate::types::{BLOCK_BYTES, Digest, Durability, Group, SegmentId, Sequence};
 mod empty;
 mod listener;
 pub mod policy;
+mod retention;
 mod split;
 mod upkeep;
 
 use empty::{Emptied, MARKER_BYTES};
 pub use listener::{EvictReason, Evicted, Evictions, Listeners};
 use policy::{Candidate, Choice, Part, Reason, Usage};
+use retention::Retention;
 pub use split::Split;
 
 /// Empties segments.
@@ -45,6 +47,7 @@ pub struct Evictor {
     splits: Arc<[Split]>,
     listeners: Arc<Listeners>,
     seed: [u8; 16],
+    retention: Option<Retention>,
     /// Segments whose entries are forgotten, or soon will be, while their file still holds them.
     unfreed: Mutex<HashSet<SegmentId>>,
     /// Segments that could not be read; tried again after a while.
@@ -54,7 +57,11 @@ pub struct Evictor {
 impl Evictor {
     /// An evictor that rewrites through `log`, in a directory with this seed.
     pub fn new(log: Arc<Log>, splits: Arc<[Split]>, listeners: Arc<Listeners>, seed: [u8; 16]) -> Self {
-        Self { log, splits, listeners, seed, unfreed: Mutex::default(), unreadable: Mutex::default() }
+        let (unfreed, unreadable) = (Mutex::default(), Mutex::default());
+        // Where nothing is, nothing comes of age that has no time to live.
+        let max_age_ms = log.config.retention_ms.filter(|_| !log.index.is_empty());
+        let retention = max_age_ms.map(|max_age_ms| Retention::new(max_age_ms, log.clock.now()));
+        Self { log, splits, listeners, seed, retention, unfreed, unreadable }
     }
 
     fn candidates(&self) -> Vec<Candidate> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::retention::Retention;
 use super::{Evictor, policy};
 use crate::error::{Error, Result};
 use crate::sync::time::{self, Instant};
@@ -70,6 +71,7 @@ impl Evictor {
             || self.log.segments.census().available < self.low_water()
             || !self.short_groups().is_empty()
             || self.log.segments.is_growth_stopped()
+            || self.retention.as_ref().is_some_and(Retention::is_due_again)
             || !self.unreadable.lock().is_empty()
             || self.candidates().iter().any(|c| c.last_expiry_s != u32::MAX);
         if is_waiting {
@@ -85,6 +87,7 @@ impl Evictor {
             self.log.pay_owed().await?;
         }
         self.log.write_marks().await?;
+        self.retain().await?;
         if let Err(error) = self.log.write_cleared().await {
             tracing::warn!(%error, "cannot write the manifest; a clear is not durable yet");
         }
@@ -109,6 +112,17 @@ impl Evictor {
             0 => Round::Idle,
             _ => Round::Freed,
         })
+    }
+
+    /// What has come of age is not served any more, whatever its time to live.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn retain(&self) -> Result<()> {
+        match &self.retention {
+            Some(retention) => retention.apply(&self.log).await,
+            None => Ok(()),
+        }
     }
 
     /// Evicts until the directory is within its capacity again, and each group within its quota, after that was made smaller.

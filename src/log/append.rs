@@ -105,10 +105,22 @@ pub enum Order {
     Bury(Location, SegmentId),
 }
 
+/// Where a record stands now.
+pub struct Placed {
+    /// To wait with until it is durable.
+    pub ticket: Ticket,
+    /// Where in the segment it begins, in units of 16 bytes.
+    pub offset_units: u32,
+    /// Its place in the order.
+    pub sequence: Sequence,
+    /// What the index held before.
+    pub before: Option<Found>,
+}
+
 /// What came of an append.
 pub enum Appended {
-    /// It is in the log. What the index held before.
-    Done(Ticket, Option<Found>),
+    /// It is in the log.
+    Done(Placed),
     /// The index no longer points at the place it was moved from, or its object has ended, or its flight is outdated,
     /// or it is not held any more.
     Stale,
@@ -246,7 +258,8 @@ impl Log {
         if filled || was_clean {
             log.wake.notify_one();
         }
-        Ok(Attempt::Appended(Appended::Done(Ticket { segment: segment.clone(), end, stream }, before)))
+        let ticket = Ticket { segment: segment.clone(), end, stream };
+        Ok(Attempt::Appended(Appended::Done(Placed { ticket, offset_units, sequence, before })))
     }
 
     /// The newest segment that a delete covers: now that it is published, what it covers does not move any more.

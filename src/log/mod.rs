@@ -40,7 +40,7 @@ mod purge;
 mod rotate;
 mod wait;
 
-pub use append::{Appended, Entry, Order};
+pub use append::{Appended, Entry, Order, Placed};
 pub use publish::Hold;
 pub use wait::Ticket;
 

@@ -131,8 +131,8 @@ impl Log {
                     if flight.is_none() {
                         self.flights.outdate(digest);
                     }
-                    let item = Arc::new(Item { sequence: self.next_sequence(), ..item });
-                    Hold::Held(self.held.insert(digest, item))
+                    let item = item.at(self.next_sequence());
+                    Hold::Held(self.held.insert(digest, Arc::new(item)))
                 }
             };
             (Change::Keep, outcome)

@@ -49,9 +49,9 @@ impl Log {
         let key = selector.encode();
         let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
         match self.append(Stream::New.of(Group::COMMON), &entry, Order::Newest, true).await? {
-            Ok(Appended::Done(ticket, _)) => {
+            Ok(Appended::Done(placed)) => {
                 guard.2 = true;
-                Ok(Ok(ticket))
+                Ok(Ok(placed.ticket))
             }
             Ok(Appended::Stale) => Ok(Err(RefuseReason::Busy)),
             Err(reason) => Ok(Err(reason)),

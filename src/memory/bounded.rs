@@ -1,7 +1,7 @@
 //! A map in memory that never holds more bytes than it was given, in shards.
 
 use super::sieve::Sieve;
-use crate::sync::Mutex;
+use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Digest;
 
@@ -14,9 +14,9 @@ const MAX_ITEM_PART: u64 = 8;
 
 /// What shall become of an item that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Return it and count the hit.
-    Serve,
+pub enum Verdict<R> {
+    /// Return this, which was made of it, and count the hit.
+    Serve(R),
     /// Return nothing and leave it.
     Miss,
     /// Return nothing and drop it.
@@ -26,7 +26,7 @@ pub enum Verdict {
 /// What became of an item that was put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// Whether it is in. If not, neither is an older item of the digest.
+    /// Whether it is in. If not, only a newer item of the digest may be.
     pub admitted: bool,
     /// How many others were evicted for it.
     pub evicted: u64,
@@ -39,18 +39,19 @@ pub struct Bounded<P> {
 }
 
 struct Shard<P> {
-    sieve: Mutex<Sieve<P>>,
+    /// A hit only reads: tasks that find what they ask for do not wait for each other.
+    sieve: RwLock<Sieve<P>>,
     /// As of the last change; written under the lock, read without it.
     used_bytes: AtomicU64,
     len: AtomicU64,
 }
 
-impl<P: Clone> Bounded<P> {
+impl<P> Bounded<P> {
     /// Room for `capacity_bytes`, split evenly over 1 to 16 shards of 8 MiB at least; 0 admits nothing.
     pub fn new(capacity_bytes: u64) -> Self {
         let shards = (capacity_bytes / MIN_SHARD_BYTES).clamp(1, MAX_SHARDS);
         let shard =
-            |_| Shard { sieve: Mutex::new(Sieve::new()), used_bytes: AtomicU64::new(0), len: AtomicU64::new(0) };
+            |_| Shard { sieve: RwLock::new(Sieve::new()), used_bytes: AtomicU64::new(0), len: AtomicU64::new(0) };
         Self { shards: (0..shards).map(shard).collect(), shard_bytes: capacity_bytes / shards }
     }
 
@@ -64,50 +65,55 @@ impl<P: Clone> Bounded<P> {
         &self.shards[(scaled >> u64::BITS) as usize]
     }
 
-    /// Asks `judge`, under the shard's lock, what to do with the item of `d`, if there is one.
-    pub fn get(&self, d: Digest, judge: impl FnOnce(&P) -> Verdict) -> Option<P> {
-        let shard = self.shard(d);
-        let mut sieve = shard.sieve.lock();
-        let payload = sieve.get(d)?;
-        match judge(payload) {
-            Verdict::Serve => {
-                let served = payload.clone();
-                sieve.visit(d);
-                Some(served)
-            }
+    /// Asks `judge`, under the shard's lock, what to do with the item of `d`, if there is one. One that is to be dropped is
+    /// judged once more, since another may be there by then.
+    pub fn get<R>(&self, d: Digest, mut judge: impl FnMut(&P) -> Verdict<R>) -> Option<R> {
+        // The lock is free again before the verdict is carried out.
+        let verdict = self.shard(d).sieve.read().visit(d, &mut judge)?;
+        match verdict {
+            Verdict::Serve(served) => Some(served),
             Verdict::Miss => None,
             Verdict::Drop => {
-                let dropped = sieve.remove(d);
-                shard.follow(&sieve);
-                drop(sieve);
-                drop(dropped);
+                drop(self.remove_if(d, |payload| matches!(judge(payload), Verdict::Drop)));
                 None
             }
         }
     }
 
-    /// Puts an item in, in place of an older one of `d`, and evicts others until it fits. A cost above
+    /// Puts an item in, in place of one of `d` that it `replaces`, and evicts others until it fits. A cost above
     /// [`Bounded::max_cost_bytes`] is not admitted, and the older item goes nevertheless.
-    pub fn put(&self, d: Digest, payload: P, cost_bytes: u64) -> Admission {
+    pub fn put(&self, d: Digest, payload: P, cost_bytes: u64, replaces: impl FnOnce(&P) -> bool) -> Admission {
         let fits = cost_bytes <= self.max_cost_bytes() && self.shard_bytes > 0;
         let shard = self.shard(d);
-        let mut sieve = shard.sieve.lock();
-        sieve.remove(d);
         let mut admission = Admission { admitted: false, evicted: 0 };
+        // What goes is freed once the lock is.
+        let mut gone = Vec::new();
+        let mut sieve = shard.sieve.write();
+        if let Some(there) = sieve.get(d) {
+            if !replaces(there) {
+                return admission;
+            }
+            gone.extend(sieve.remove(d));
+        }
         if fits {
-            while sieve.used_bytes() + cost_bytes > self.shard_bytes && sieve.evict().is_some() {
+            while sieve.used_bytes() + cost_bytes > self.shard_bytes
+                && let Some(evicted) = sieve.evict()
+            {
+                gone.push(evicted);
                 admission.evicted += 1;
             }
             admission.admitted = sieve.insert(d, payload, cost_bytes);
         }
         shard.follow(&sieve);
+        drop(sieve);
+        drop(gone);
         admission
     }
 
     /// Removes the item of `d` if `condition` holds for it.
     pub fn remove_if(&self, d: Digest, condition: impl FnOnce(&P) -> bool) -> Option<P> {
         let shard = self.shard(d);
-        let mut sieve = shard.sieve.lock();
+        let mut sieve = shard.sieve.write();
         if !condition(sieve.get(d)?) {
             return None;
         }
@@ -119,7 +125,7 @@ impl<P: Clone> Bounded<P> {
     /// Removes everything, shard by shard.
     pub fn clear(&self) {
         for shard in &self.shards {
-            let mut sieve = shard.sieve.lock();
+            let mut sieve = shard.sieve.write();
             let old = std::mem::replace(&mut *sieve, Sieve::new());
             shard.follow(&sieve);
             drop(sieve);

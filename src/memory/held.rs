@@ -7,8 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::Item;
 use super::ghost::{Ghost, Limit};
+use super::{ITEM_OVERHEAD_BYTES, Item};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Digest, Sequence};
@@ -71,9 +71,9 @@ impl Held {
         self.state.lock().ghost.add(digest, len_bytes);
     }
 
-    /// Whether an entry of this length is held at all.
-    pub fn takes(&self, item: &Item) -> bool {
-        item.cost_bytes() <= self.state.lock().capacity_bytes / MAX_ITEM_PART
+    /// Whether an entry of so many bytes of key, metadata and value is held at all.
+    pub fn takes(&self, payload_bytes: usize) -> bool {
+        payload_bytes as u64 + ITEM_OVERHEAD_BYTES <= self.state.lock().capacity_bytes / MAX_ITEM_PART
     }
 
     /// Takes an entry in; what goes for it, oldest first. To be called under the lock of the digest's index shard.
@@ -193,18 +193,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
-    use super::super::ITEM_OVERHEAD_BYTES;
     use super::*;
-    use crate::format::record::Flags;
     use crate::types::Millis;
 
     fn item(sequence: u64, len: usize) -> Arc<Item> {
-        let value = Bytes::from(vec![0; len]);
-        let (key, metadata, created) = (Bytes::from_static(b"k"), Bytes::new(), Millis(1));
-        let flags = Flags::NONE;
-        Arc::new(Item { key, value, flags, metadata, created, expires: None, sequence: Sequence(sequence) })
+        Arc::new(Item::copy(b"k", &[], &vec![0; len], Millis(1), None).at(Sequence(sequence)))
     }
 
     #[test]
@@ -221,7 +214,7 @@ mod tests {
         assert!(
             held.recalls(Digest(0), each) && !held.recalls(Digest(0), each) && !held.recalls(Digest(1 << 20), each)
         );
-        assert!(!held.takes(&item(1, 2_000)) && held.takes(&item(1, 500)));
+        assert!(!held.takes(2_000) && held.takes(500));
     }
 
     #[test]

@@ -12,6 +12,6 @@ pub use bounded::{Admission, Bounded, Verdict};
 pub use held::{Dropped, Held};
 pub use tier::{HotTier, Item, Tag};
 
-/// What an item takes besides the bytes of key, metadata and value, in bytes: its `Arc`, the buffer's bookkeeping, its
-/// node and its place in the table with their slack, and the allocator's rounding. A test counts it.
-pub const ITEM_OVERHEAD_BYTES: u64 = 320;
+/// What an item takes besides the bytes of key, metadata and value, in bytes: its buffer's bookkeeping, its node
+/// and its place in the table with their slack, and the allocator's rounding. A test counts it.
+pub const ITEM_OVERHEAD_BYTES: u64 = 256;

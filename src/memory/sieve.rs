@@ -5,6 +5,8 @@
 
 use hashbrown::HashTable;
 
+use super::Verdict;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::types::Digest;
 
 /// No node.
@@ -20,7 +22,7 @@ struct Node<P> {
     younger: u32,
     /// In a free node: the next free one.
     older: u32,
-    visited: bool,
+    visited: AtomicBool,
 }
 
 pub(super) struct Sieve<P> {
@@ -68,11 +70,15 @@ impl<P> Sieve<P> {
         self.node(self.position(digest)?).payload.as_ref()
     }
 
-    /// Marks the item, so that the hand passes it once.
-    pub(super) fn visit(&mut self, digest: Digest) {
-        if let Some(at) = self.position(digest) {
-            self.node_mut(at).visited = true;
+    /// What `judge` says of the item. One that is served is marked, so that the hand passes it once.
+    pub(super) fn visit<R>(&self, digest: Digest, judge: impl FnOnce(&P) -> Verdict<R>) -> Option<Verdict<R>> {
+        let node = self.node(self.position(digest)?);
+        let verdict = judge(node.payload.as_ref()?);
+        // Written only if need be: who else reads the node keeps it in its processor's cache.
+        if matches!(verdict, Verdict::Serve(_)) && !node.visited.load(Ordering::Relaxed) {
+            node.visited.store(true, Ordering::Relaxed);
         }
+        Some(verdict)
     }
 
     /// Removes the item of this digest.
@@ -85,8 +91,8 @@ impl<P> Sieve<P> {
     /// Removes the item that SIEVE picks; `None` if there is none.
     pub(super) fn evict(&mut self) -> Option<P> {
         let mut at = if self.hand == NONE { self.oldest } else { self.hand };
-        while at != NONE && self.node(at).visited {
-            self.node_mut(at).visited = false;
+        while at != NONE && self.node(at).visited.load(Ordering::Relaxed) {
+            self.node(at).visited.store(false, Ordering::Relaxed);
             let next = self.node(at).younger;
             at = if next == NONE { self.oldest } else { next };
         }
@@ -102,8 +108,8 @@ impl<P> Sieve<P> {
 
     /// Adds an item at the young end; whether there was a number left for it. Its digest is not in the queue.
     pub(super) fn insert(&mut self, digest: Digest, payload: P, cost_bytes: u64) -> bool {
-        let node =
-            Node { digest, payload: Some(payload), cost_bytes, younger: NONE, older: self.youngest, visited: false };
+        let (payload, younger, older, visited) = (Some(payload), NONE, self.youngest, AtomicBool::new(false));
+        let node = Node { digest, payload, cost_bytes, younger, older, visited };
         let at = self.free;
         let at = if at != NONE {
             self.free = self.node(at).older;

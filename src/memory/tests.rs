@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::sieve::Sieve;
 use super::*;
-use crate::format::record::Flags;
-use crate::types::{Digest, Millis, SegmentId, Sequence};
+use crate::types::{Digest, MemoryFill, Millis, SegmentId, Sequence};
 
 /// SIEVE as in the paper, over a plain list, oldest first.
 #[derive(Default)]
@@ -74,7 +72,7 @@ proptest! {
                     model.list.push((n, cost, false));
                 }
                 Step::Visit(n) => {
-                    sieve.visit(d(n));
+                    sieve.visit(d(n), |_| Verdict::Serve(()));
                     model.list.iter_mut().filter(|item| item.0 == n).for_each(|item| item.2 = true);
                 }
                 Step::Remove(n) => prop_assert_eq!(sieve.remove(d(n)), model.remove(n)),
@@ -93,85 +91,84 @@ proptest! {
     }
 }
 
+fn tier_of(capacity_bytes: u64) -> HotTier {
+    HotTier::new(capacity_bytes, None, MemoryFill::Both)
+}
+
+fn get(tier: &HotTier, d: Digest, tag: Tag, key: &[u8]) -> Option<Item> {
+    tier.get(d, tag, key, |item| Some(item.clone()))
+}
+
 fn tag(segment: u64) -> Tag {
     Tag { segment: SegmentId(segment), offset_units: 3 }
 }
 
 fn item(key: &str, value_len: usize) -> Item {
-    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::from(vec![7; value_len]));
-    Item {
-        key,
-        value,
-        flags: Flags::NONE,
-        metadata: Bytes::from_static(b"meta"),
-        created: Millis(1),
-        expires: Some(Millis(9)),
-        sequence: Sequence(7),
-    }
+    Item::copy(key.as_bytes(), b"meta", &vec![7; value_len], Millis(1), Some(Millis(9))).at(Sequence(7))
 }
 
 #[test]
 fn an_item_comes_back_as_it_was() {
-    let tier = HotTier::new(1 << 20);
+    let tier = tier_of(1 << 20);
     tier.admit(Digest(1), tag(1), item("a", 1000));
-    assert_eq!(tier.get(Digest(1), tag(1), b"a").as_deref(), Some(&item("a", 1000)));
+    assert_eq!(get(&tier, Digest(1), tag(1), b"a"), Some(item("a", 1000)));
     assert_eq!(tier.used_bytes(), 1005 + ITEM_OVERHEAD_BYTES);
 }
 
 #[test]
 fn an_item_of_another_record_is_never_served_and_goes() {
-    let tier = HotTier::new(1 << 20);
+    let tier = tier_of(1 << 20);
     for other in [tag(2), Tag { offset_units: 4, ..tag(1) }] {
         tier.admit(Digest(1), tag(1), item("a", 10));
-        assert_eq!(tier.get(Digest(1), other, b"a"), None);
+        assert_eq!(get(&tier, Digest(1), other, b"a"), None);
         assert_eq!(tier.used_bytes(), 0, "the stale item was dropped");
-        assert_eq!(tier.get(Digest(1), tag(1), b"a"), None);
+        assert_eq!(get(&tier, Digest(1), tag(1), b"a"), None);
     }
 }
 
 #[test]
 fn another_key_with_the_same_digest_is_a_miss() {
-    let tier = HotTier::new(1 << 20);
+    let tier = tier_of(1 << 20);
     tier.admit(Digest(1), tag(1), item("a", 10));
-    assert_eq!(tier.get(Digest(1), tag(1), b"b"), None);
-    assert!(tier.get(Digest(1), tag(1), b"a").is_some(), "the item of the right key stays");
+    assert_eq!(get(&tier, Digest(1), tag(1), b"b"), None);
+    assert!(get(&tier, Digest(1), tag(1), b"a").is_some(), "the item of the right key stays");
 }
 
 #[test]
 fn an_item_over_an_eighth_of_its_shard_is_not_admitted_and_the_older_one_goes() {
-    let tier = HotTier::new(80_000);
+    let tier = tier_of(80_000);
     let fits = 10_000 - ITEM_OVERHEAD_BYTES as usize - 5;
     tier.admit(Digest(1), tag(1), item("a", fits));
-    assert!(tier.get(Digest(1), tag(1), b"a").is_some());
+    assert!(get(&tier, Digest(1), tag(1), b"a").is_some());
     tier.admit(Digest(1), tag(2), item("a", fits + 1));
     assert_eq!(tier.used_bytes(), 0);
-    let none = HotTier::new(0);
+    let none = tier_of(0);
     none.admit(Digest(1), tag(1), item("a", 0));
-    assert_eq!((none.used_bytes(), none.get(Digest(1), tag(1), b"a")), (0, None));
+    assert_eq!((none.used_bytes(), get(&none, Digest(1), tag(1), b"a")), (0, None));
 }
 
 #[test]
 fn removing_and_clearing_forget() {
-    let tier = HotTier::new(64 << 20);
+    let tier = tier_of(64 << 20);
     let d = |n: u64| Digest(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     (0..100).for_each(|n| tier.admit(d(n), tag(n), item("a", 100)));
     let each = 105 + ITEM_OVERHEAD_BYTES;
     assert_eq!(tier.used_bytes(), 100 * each);
     tier.remove(d(5));
-    assert_eq!((tier.used_bytes(), tier.get(d(5), tag(5), b"a")), (99 * each, None));
+    assert_eq!((tier.used_bytes(), get(&tier, d(5), tag(5), b"a")), (99 * each, None));
     tier.clear();
-    assert_eq!((tier.used_bytes(), tier.get(d(6), tag(6), b"a")), (0, None));
+    assert_eq!((tier.used_bytes(), get(&tier, d(6), tag(6), b"a")), (0, None));
 }
 
 #[test]
 fn what_is_hit_stays_while_a_scan_passes() {
-    let tier = HotTier::new(200_000);
+    let tier = tier_of(200_000);
     let d = |n: u64| Digest(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     (0..20).for_each(|n| tier.admit(d(n), tag(1), item("hot", 1000)));
     for n in 100..2000 {
         tier.admit(d(n), tag(1), item("cold", 1000));
         for hot in 0..20 {
-            assert!(tier.get(d(hot), tag(1), b"hot").is_some(), "item {hot} after {n}");
+            assert!(get(&tier, d(hot), tag(1), b"hot").is_some(), "item {hot} after {n}");
         }
     }
 }
@@ -180,7 +177,7 @@ fn what_is_hit_stays_while_a_scan_passes() {
 #[test]
 fn threads_never_see_another_tag_nor_more_bytes_than_the_capacity() {
     const CAPACITY_BYTES: u64 = 16 << 20;
-    let tier = Arc::new(HotTier::new(CAPACITY_BYTES));
+    let tier = Arc::new(tier_of(CAPACITY_BYTES));
     let d = |n: u64| Digest(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let served: u64 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4u64)
@@ -193,7 +190,7 @@ fn threads_never_see_another_tag_nor_more_bytes_than_the_capacity() {
                         let mut item = item("key", (n * 97 % 20_000) as usize);
                         item.created = Millis(version);
                         tier.admit(d(key), tag(version), item);
-                        if let Some(found) = tier.get(d(key), tag(version), b"key") {
+                        if let Some(found) = get(&tier, d(key), tag(version), b"key") {
                             assert_eq!(found.created, Millis(version));
                             served += 1;
                         }
@@ -213,7 +210,7 @@ fn the_bounded_map_evicts_only_as_much_as_it_must() {
     let map = Bounded::<u64>::new(1000);
     let mut held = HashMap::new();
     for n in 0..100u64 {
-        let admission = map.put(Digest(n << 40 | n), n, 100);
+        let admission = map.put(Digest(n << 40 | n), n, 100, |_| true);
         assert_eq!(admission, Admission { admitted: true, evicted: u64::from(n >= 10) });
         held.insert(n, ());
         assert_eq!(map.used_bytes(), 1000.min((n + 1) * 100));

@@ -25,9 +25,11 @@ enum State {
     Used(Arc<Segment>),
 }
 
-/// Live records of a segment.
+/// Which segment is in a slot, and what of it is served.
 #[derive(Debug, Default)]
 struct Live {
+    /// Of the segment in the slot, 0 if there is none; written under the lock of the slots, read without it.
+    id: AtomicU64,
     bytes: AtomicU64,
     entries: AtomicU64,
 }
@@ -134,6 +136,12 @@ impl SegmentSet {
         matches!(self.slots.read().get(slot as usize), Some(State::Used(segment)) if segment.id == id)
     }
 
+    /// Which segment is in the slot. Takes no lock.
+    pub fn id_in(&self, slot: u16) -> Option<SegmentId> {
+        let id = self.live.get(slot as usize)?.id.load(Ordering::Acquire);
+        (id != 0).then_some(SegmentId(id))
+    }
+
     /// Every segment in use.
     pub fn used(&self) -> Vec<Arc<Segment>> {
         let slots = self.slots.read();
@@ -150,7 +158,9 @@ impl SegmentSet {
     /// Puts a segment in its slot.
     pub fn install(&self, segment: Arc<Segment>) {
         let slot = segment.slot as usize;
-        self.slots.write()[slot] = State::Used(segment);
+        let mut slots = self.slots.write();
+        self.live[slot].id.store(segment.id.0, Ordering::Release);
+        slots[slot] = State::Used(segment);
     }
 
     /// The slot's file holds nothing.
@@ -173,7 +183,9 @@ impl SegmentSet {
 
     /// No reader finds the segment any more; the slot is not given out before [`SegmentSet::set_free`].
     pub fn retire(&self, slot: u16) {
-        self.slots.write()[slot as usize] = State::Taken(None);
+        let mut slots = self.slots.write();
+        self.live[slot as usize].id.store(0, Ordering::Release);
+        slots[slot as usize] = State::Taken(None);
     }
 
     /// Something that is not ours stands in the slot's place: it is never given out.

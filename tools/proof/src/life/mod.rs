@@ -8,7 +8,7 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, Millis, PinOutcome};
+use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, MemoryFill, Millis, PinOutcome};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, read_value};
 use crate::crew::Broken;
@@ -36,6 +36,8 @@ const DIR: &str = "/cache";
 /// No step takes this long, not even where every disk operation takes its 30 seconds to fail.
 const PATIENCE: Duration = Duration::from_secs(600);
 const START_MS: u64 = 1_700_000_000_000;
+/// The largest hot tier: of all values that the keys can have, most.
+const MOST_MEMORY_BYTES: u64 = 256 << 10;
 
 pub(crate) struct Lives {
     pub(crate) plan: Plan,
@@ -141,11 +143,10 @@ impl Lives {
                 eviction: self.policy_of_a_birth(),
                 admission: self.admission_of_a_birth(),
                 namespaces: self.namespaces_of_a_birth(),
-                ..Config::default()
+                capacity_bytes: self.capacity_of_a_birth(),
+                ..self.memory_of_a_birth()
             })
-            .capacity_bytes(self.plan.capacity_bytes)
             .segment_len_bytes(SEGMENT_LEN_BYTES)
-            .memory_bytes(self.plan.memory_bytes)
             .backend_with(backend)
             .clock(self.clock.clone())
             .seed(self.seed_of_a_birth())
@@ -162,6 +163,29 @@ impl Lives {
         match self.births.get() % 3 {
             0 if self.plan.keeps == Keeps::Nothing => AdmissionPolicy::SecondUse { held_bytes: Some(96 << 10) },
             _ => AdmissionPolicy::All,
+        }
+    }
+
+    /// A hot tier of any size, filled in each way, of entries of any length; of a warm life at each birth, else now and then.
+    /// Drawn from dice of its own.
+    fn memory_of_a_birth(&self) -> Config {
+        let mut dice = Dice::new(self.births.get() as u64);
+        if !(self.plan.is_warm || dice.one_in(4)) {
+            return Config::default();
+        }
+        Config {
+            memory_bytes: 1 + dice.below(MOST_MEMORY_BYTES),
+            memory_max_item_bytes: dice.one_in(2).then(|| dice.below(self.plan.max_value_bytes)),
+            memory_fill: MemoryFill::ALL[dice.below(3) as usize],
+            ..Config::default()
+        }
+    }
+
+    /// The plan's, or now and then a smaller one, where nothing must be kept.
+    fn capacity_of_a_birth(&self) -> u64 {
+        match self.births.get() % 5 {
+            3 if self.plan.keeps == Keeps::Nothing => self.plan.capacity_bytes * 6 / 10,
+            _ => self.plan.capacity_bytes,
         }
     }
 
@@ -347,6 +371,10 @@ impl Lives {
         let (peak, capacity) = (self.sim.peak_bytes(), self.plan.capacity_bytes);
         if peak > capacity {
             return Err(format!("{peak} bytes on a disk of {capacity}"));
+        }
+        let hot_bytes = self.cache.as_ref().map_or(0, |cache| cache.stats().memory_bytes);
+        if hot_bytes > MOST_MEMORY_BYTES {
+            return Err(format!("{hot_bytes} bytes in a hot tier of at most {MOST_MEMORY_BYTES}"));
         }
         check_quotas(&self.cache()?)
     }

@@ -27,8 +27,8 @@ pub struct Plan {
     pub lives: u32,
     /// Most steps of a life.
     pub steps: u64,
-    /// Of the hot tier.
-    pub memory_bytes: u64,
+    /// Each birth has a hot tier.
+    pub is_warm: bool,
     /// On average, one copy of the disk is crashed and judged in so many steps.
     pub steps_a_look: u64,
     /// How many copies of the disk die at the end of each life, each in its own way.
@@ -71,7 +71,7 @@ impl Kind {
         match self {
             Self::Roomy => Plan::roomy(),
             Self::Tight => Plan::tight(),
-            Self::Warm => Plan { memory_bytes: 64 << 10, ..Plan::tight() },
+            Self::Warm => Plan { is_warm: true, ..Plan::tight() },
             Self::Stormy => Plan { has_weather: true, ..Plan::tight() },
         }
     }
@@ -89,7 +89,7 @@ impl Plan {
             steps: 120,
             steps_a_look: 4,
             copies: 6,
-            memory_bytes: 0,
+            is_warm: false,
             lie_about_sync: false,
             has_weather: false,
         }

@@ -31,6 +31,8 @@ pub struct Tally {
     pub reinserted: u64,
     /// Entries that waited in memory for a second use.
     pub held: u64,
+    /// Gets answered from the hot tier.
+    pub hot: u64,
     /// Values in chunks that a recovery found whole.
     pub objects: u64,
     /// Chunks that a recovery found without their object.
@@ -56,6 +58,7 @@ impl Tally {
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
             ("entries held", self.held),
+            ("hits in the hot tier", self.hot),
             ("objects found whole", self.objects),
             ("chunks without an object", self.orphans),
             ("segments scanned", self.scanned),
@@ -79,6 +82,7 @@ impl Tally {
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;
         self.held += other.held;
+        self.hot += other.hot;
         self.objects += other.objects;
         self.orphans += other.orphans;
         self.scanned += other.scanned;
@@ -90,6 +94,7 @@ impl Tally {
         self.evicted += counts.segments_evicted;
         self.reinserted += counts.entries_reinserted;
         self.held += counts.entries_held;
+        self.hot += counts.hits_memory;
     }
 
     /// A cache was recovered.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use esker::BackendKind;
+use esker::{BackendKind, MemoryFill};
 use tokio::runtime::Builder;
 
 use super::concurrency::field::{self, Field, Plan, Tally};
@@ -142,7 +142,7 @@ fn last(marks: &[u64]) -> u64 {
 fn live(order: &Order, backend: BackendKind, operations: u64, marks: &mut Marks) -> Result<(), String> {
     let plan = Plan {
         dir: order.dir.join(format!("soak-{backend}")),
-        config: field::config(backend, 1 << 20),
+        config: field::config(backend, 1 << 20, MemoryFill::Both),
         seed: order.seed,
         step_us: DAY_US / operations,
         keeps_stale: false,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use esker::clock::{Clock, ManualClock};
-use esker::{BackendKind, Config, DiskCache, Durability, Millis, NamespaceConfig, SetOptions};
+use esker::{BackendKind, Config, DiskCache, Durability, MemoryFill, Millis, NamespaceConfig, SetOptions};
 
 use super::history::{Did, Event, History};
 use crate::common::{Dice, key, read_value, value};
@@ -63,6 +63,8 @@ pub struct Tally {
     pub reinserted: u64,
     /// Gets of what had expired.
     pub expired: u64,
+    /// Gets answered from the hot tier.
+    pub hot: u64,
 }
 
 impl Tally {
@@ -77,6 +79,7 @@ impl Tally {
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;
         self.expired += other.expired;
+        self.hot += other.hot;
     }
 
     /// The counts by name.
@@ -91,19 +94,21 @@ impl Tally {
             ("entries evicted", self.evicted),
             ("entries reinserted", self.reinserted),
             ("gets of expired entries", self.expired),
+            ("hits in the hot tier", self.hot),
         ];
         counts.map(|(name, count)| (name.to_owned(), count)).to_vec()
     }
 }
 
 /// A cache small enough that eviction is always at work.
-pub fn config(backend: BackendKind, memory_bytes: u64) -> Config {
+pub fn config(backend: BackendKind, memory_bytes: u64, memory_fill: MemoryFill) -> Config {
     let segment_len_bytes = 256 << 10;
     Config {
         backend,
         capacity_bytes: 24 * segment_len_bytes + esker::config::DIRECTORY_OVERHEAD_BYTES,
         segment_len_bytes: Some(segment_len_bytes),
         memory_bytes,
+        memory_fill,
         chunk_len_bytes: 4 << 10,
         namespaces: vec![
             NamespaceConfig { name: NAMES[0].into(), share_bytes: 8 * segment_len_bytes, ..NamespaceConfig::default() },
@@ -173,6 +178,7 @@ impl Field {
         self.tally.evicted += counts.entries_evicted;
         self.tally.reinserted += counts.entries_reinserted;
         self.tally.expired += counts.misses_expired;
+        self.tally.hot += counts.hits_memory;
         cache.close().await.map_err(|e| format!("close: {e}"))
     }
 
