@@ -6,12 +6,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{SEGMENT_LEN_BYTES, small};
+use common::{SEGMENT_LEN_BYTES, settled, small};
 use esker::backend::sim::Sim;
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
-use esker::{Config, DiskCache, Durability, EvictionPolicy, SetOptions};
+use esker::{Config, DiskCache, EvictionPolicy};
 
-const ROOMY: u64 = 32;
+const ROOMY: u64 = 48;
 const TIGHT: u64 = 10;
 
 fn builder(sim: &Sim, segments: u64, eviction: EvictionPolicy) -> esker::Builder {
@@ -40,8 +40,7 @@ fn value(version: u64) -> Vec<u8> {
 }
 
 async fn set(cache: &DiskCache, truth: &mut Truth, key: String, version: u64) {
-    let options = SetOptions::new().durability(Durability::Written);
-    assert!(cache.set_with(&key, value(version), options).await.unwrap().is_stored());
+    assert!(cache.set(&key, value(version)).await.unwrap().is_stored());
     truth.insert(key, Some(version));
 }
 
@@ -58,7 +57,7 @@ async fn fill(cache: &DiskCache) -> Truth {
         }
         if n % 40 == 0 {
             let key = format!("changing {}", 45 + n / 40);
-            assert!(cache.delete(&key).await.unwrap());
+            cache.delete(&key).await.unwrap();
             truth.insert(key, None);
         }
     }
@@ -95,6 +94,7 @@ async fn a_smaller_capacity_keeps_the_newest_that_fits() {
         let (most, stats) = (TIGHT * SEGMENT_LEN_BYTES, cache.stats());
         assert!(segment_bytes(&sim) <= most, "{eviction}: {} on disk once it is open", segment_bytes(&sim));
         assert!(stats.used_bytes <= most + DIRECTORY_OVERHEAD_BYTES && stats.used_bytes <= stats.capacity_bytes);
+        settled(&cache).await;
         let kept = numbers(&served(&cache, &truth).await);
         // All of the newest and none of the others: no gap.
         assert!(kept.len() >= 60, "{eviction}: {} of {all} were kept", kept.len());
@@ -153,11 +153,12 @@ async fn a_larger_capacity_keeps_all_and_grows() {
     let mut truth = fill(&cache).await;
     cache.close().await.unwrap();
     let cache = open(&sim, TIGHT, EvictionPolicy::Adaptive).await;
+    settled(&cache).await;
     let before = served(&cache, &truth).await;
     cache.close().await.unwrap();
     let cache = open(&sim, ROOMY, EvictionPolicy::Adaptive).await;
     assert_eq!(served(&cache, &truth).await, before, "nothing is lost by it");
-    for n in 0..300 {
+    for n in 0..400 {
         set(&cache, &mut truth, format!("later {n}"), 5_000 + n).await;
     }
     let after = served(&cache, &truth).await;
