@@ -115,7 +115,7 @@ impl Evictor {
     /// Fewer available segments than this, and eviction begins: one is for what eviction rewrites, one for each writer
     /// that comes next.
     fn low_water(&self) -> u64 {
-        3.min(self.log.segments.limit() - 3)
+        3.min(self.log.segments.limit() - 3) + self.log.free_for_pinned()
     }
 
     /// Eviction goes on up to this many: in a larger cache a few more, which then share a sync.

@@ -335,6 +335,12 @@ impl Log {
         left + self.segments.census().available * segment
     }
 
+    /// Segments that stay free for what is pinned, besides the one that is kept for whatever eviction rewrites: a segment full of
+    /// it may take more than one, for the padding between.
+    pub fn free_for_pinned(&self) -> u64 {
+        u64::from(self.pins.len() > 0)
+    }
+
     /// Whether markers are owed.
     pub fn owes(&self) -> bool {
         !self.owed.is_empty()

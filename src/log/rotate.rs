@@ -123,8 +123,8 @@ impl Log {
         waiting: &mut Option<Waiting>,
     ) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
         // The last free segment is kept for what eviction rewrites: without it no room could be made.
-        let reserve = if stream == Stream::Reinserted { 0 } else { 1 };
         loop {
+            let reserve = if stream == Stream::Reinserted { 0 } else { 1 + self.free_for_pinned() };
             let room = self.segments.room.notified();
             self.check_running()?;
             let census = self.segments.census();
