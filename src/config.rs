@@ -19,6 +19,9 @@ pub const MAX_SEGMENT_LEN_BYTES: u64 = 64 << 20;
 /// Fewest segments of a cache, and of a namespace with segments of its own: one open in each append stream, one being
 /// drained, one ready.
 pub const MIN_SEGMENTS: u64 = 5;
+/// Segments that a cache cannot do without where eviction is told to keep something: one open in each append stream, one being
+/// drained, and three ahead of need.
+pub const MIN_SEGMENTS_BESIDE_KEPT: u64 = 8;
 /// Most segments of a cache: a slot of the index numbers them with 16 bits.
 pub const MAX_SEGMENTS: u64 = 1 << 16;
 /// What the manifest and the lock file may take, counted against the capacity.
@@ -154,10 +157,10 @@ impl Config {
         (percent, segment_len_bytes * percent / 100)
     }
 
-    /// The most that eviction can be told to keep, in bytes: half of what the segments hold beyond the [`MIN_SEGMENTS`] that
-    /// a cache cannot do without.
+    /// The most that eviction can be told to keep, in bytes: half of what the segments hold beyond
+    /// [`MIN_SEGMENTS_BESIDE_KEPT`].
     pub fn most_kept_bytes(&self, segment_len_bytes: u64) -> u64 {
-        self.max_segments(segment_len_bytes).saturating_sub(MIN_SEGMENTS) * segment_len_bytes / 2
+        self.max_segments(segment_len_bytes).saturating_sub(MIN_SEGMENTS_BESIDE_KEPT) * segment_len_bytes / 2
     }
 
     /// How much may be pinned with segments of this length, in bytes.

@@ -52,13 +52,13 @@ async fn is_whole(cache: &DiskCache, n: usize) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pinned_stays_through_every_policy_while_the_log_turns() {
     for eviction in EvictionPolicy::ALL {
-        let pinned_bytes = Some(small(SEGMENTS).most_kept_bytes(SEGMENT_LEN_BYTES));
-        let cache = open(&Sim::new(1), Config { eviction, pinned_bytes, ..small(SEGMENTS) }).await;
+        let most = small(SEGMENTS).most_kept_bytes(SEGMENT_LEN_BYTES);
+        let cache = open(&Sim::new(1), Config { eviction, pinned_bytes: Some(most), ..small(SEGMENTS) }).await;
         let mut pinned = 0;
         while pin(&cache, pinned).await == PinOutcome::Pinned {
             pinned += 1;
         }
-        assert!(pinned > 300, "{eviction}: {pinned}");
+        assert!(pinned > 200, "{eviction}: {pinned}");
         // What is not pinned is there to go.
         assert!(is_whole(&cache, pinned).await);
         for _ in 0..2 {
@@ -70,7 +70,7 @@ async fn what_is_pinned_stays_through_every_policy_while_the_log_turns() {
         assert!(!cache.contains("other 0").await.unwrap());
         let stats = cache.stats();
         assert_eq!((stats.pinned_entries, stats.counts.pins_dropped), (pinned as u64, 0), "{eviction}: {stats:?}");
-        assert!(stats.pinned_bytes <= pinned_bytes.unwrap());
+        assert!(stats.pinned_bytes <= most);
     }
 }
 
@@ -146,7 +146,7 @@ async fn pins_end_with_the_process_and_what_is_held_is_written_to_be_pinned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_eviction_can_keep_is_refused_at_open() {
     let most = small(SEGMENTS).most_kept_bytes(SEGMENT_LEN_BYTES);
-    assert_eq!(most, 11 * SEGMENT_LEN_BYTES / 2);
+    assert_eq!(most, 4 * SEGMENT_LEN_BYTES);
     let try_open = |pinned_bytes| {
         let config = Config { pinned_bytes: Some(pinned_bytes), ..small(SEGMENTS) };
         DiskCache::builder("/cache").config(config).backend_with(Arc::new(Sim::new(1))).open()

@@ -143,7 +143,7 @@ impl Evictor {
     /// that comes next.
     fn low_water(&self) -> u64 {
         let has_groups = u64::from(self.splits.len() > 1);
-        low_water(self.log.segments.limit()) + has_groups
+        low_water(self.log.segments.limit()) + has_groups + self.log.free_for_pinned()
     }
 
     /// Eviction goes on up to this many: in a larger cache a few more, which then share a sync.

@@ -356,9 +356,15 @@ impl Log {
             return (left(group) + available * segment).saturating_sub(markers_bytes);
         }
         let for_markers = markers_bytes.saturating_sub(left(MARKERS.group)).div_ceil(segment);
-        let (reserve, _) = self.segments.reserves(Stream::Reinserted.of(group));
+        let (reserve, _) = self.segments.reserves(Stream::Reinserted.of(group), 0);
         let fresh = available.saturating_sub(for_markers.max(reserve)).min(self.segments.group_room(group));
         left(group) + fresh * segment
+    }
+
+    /// Segments that stay free for what is pinned, besides the one that is kept for whatever eviction rewrites: a segment full of
+    /// it may take more than one, for the padding between.
+    pub fn free_for_pinned(&self) -> u64 {
+        u64::from(self.pins.len() > 0)
     }
 
     /// Whether markers are owed.

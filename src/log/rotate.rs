@@ -122,12 +122,13 @@ impl Log {
         wait: bool,
         waiting: &mut Option<Waiting>,
     ) -> Result<std::result::Result<(Taken, u64), RefuseReason>> {
-        let (reserve, own_reserve) = self.segments.reserves(stream);
         loop {
+            let for_pinned = self.free_for_pinned();
+            let (reserve, own_reserve) = self.segments.reserves(stream, for_pinned);
             let room = self.segments.room.notified();
             self.check_running()?;
             let census = self.segments.census();
-            if let Some(taken) = self.segments.take(stream) {
+            if let Some(taken) = self.segments.take(stream, for_pinned) {
                 let own_room = self.segments.group_room(stream.group);
                 if census.available <= reserve + 2 || own_room <= own_reserve + 2 {
                     self.upkeep.notify_one();

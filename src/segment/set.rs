@@ -197,21 +197,21 @@ impl SegmentSet {
 
     /// How many segments are kept from a stream: the last for what eviction rewrites, since without it no room could be made.
     /// Where there are several groups the very last is for the common one's, which takes their markers. Of all, and of those
-    /// of its group.
-    pub fn reserves(&self, of: StreamId) -> (u64, u64) {
+    /// of its group. `for_pinned` more are kept of all for what is pinned.
+    pub fn reserves(&self, of: StreamId, for_pinned: u64) -> (u64, u64) {
         let rewrites = of.stream == Stream::Reinserted;
         let has_groups = u64::from(self.quotas.len() > 1);
         match (of.group, rewrites) {
             (Group::COMMON, true) => (0, 0),
             (_, true) => (has_groups, 0),
-            (_, false) => (has_groups + 1, 1),
+            (_, false) => (has_groups + 1 + for_pinned, 1),
         }
     }
 
     /// Gives out a slot for a segment of this stream if more are available than it must leave: a free file first, since
     /// written extents are quicker than fresh ones (FINDINGS.md); in turn, so that a slot number comes back late.
-    pub fn take(&self, of: StreamId) -> Option<Taken> {
-        let (reserve, own_reserve) = self.reserves(of);
+    pub fn take(&self, of: StreamId, for_pinned: u64) -> Option<Taken> {
+        let (reserve, own_reserve) = self.reserves(of, for_pinned);
         let mut slots = self.slots.write();
         let may_grow = !self.is_growth_stopped();
         if self.census_of(&slots, may_grow).available <= reserve || self.room_of(&slots, of.group) <= own_reserve {
@@ -371,12 +371,12 @@ mod tests {
         assert_eq!((set.census().available, set.census().files, set.census().free), (4, 2, 0));
         set.allow_growth(false);
         assert_eq!(set.census().available, 0);
-        assert!(set.take(REWRITES).is_none());
+        assert!(set.take(REWRITES, 0).is_none());
         set.set_free(2);
-        let taken = set.take(REWRITES).expect("a whole file needs no room");
+        let taken = set.take(REWRITES, 0).expect("a whole file needs no room");
         assert!(taken.slot == 2 && taken.exists && taken.is_whole);
         set.allow_growth(true);
-        let taken = set.take(REWRITES).expect("there is one");
+        let taken = set.take(REWRITES, 0).expect("there is one");
         assert!(taken.slot < 2 && taken.exists && !taken.is_whole, "{taken:?}");
     }
 
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn a_group_takes_no_more_than_its_quota_and_leaves_the_last_for_rewrites() {
         let set = SegmentSet::new("/cache".into(), 4096, 20, vec![None, Some(4), None], 0);
-        let take = |group, stream: Stream| set.take(stream.of(Group(group)));
+        let take = |group, stream: Stream| set.take(stream.of(Group(group)), 0);
         let taken: Vec<_> = std::iter::from_fn(|| take(1, Stream::New)).collect();
         assert_eq!((taken.len(), set.group_segments(Group(1)), set.group_room(Group(1))), (3, 3, 1));
         assert!(take(1, Stream::Reinserted).is_some() && take(1, Stream::Reinserted).is_none());
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn the_last_of_all_is_for_the_markers_of_all_groups() {
         let set = SegmentSet::new("/cache".into(), 4096, 6, vec![None, None], 0);
-        let take = |group, stream: Stream| set.take(stream.of(Group(group))).is_some();
+        let take = |group, stream: Stream| set.take(stream.of(Group(group)), 0).is_some();
         assert_eq!((0..6).filter(|_| take(0, Stream::New)).count(), 4, "two are left");
         assert!(!take(1, Stream::ShortLived) && take(1, Stream::Reinserted) && !take(1, Stream::Reinserted));
         assert!(take(0, Stream::Reinserted) && !take(0, Stream::Reinserted));

@@ -134,10 +134,10 @@ async fn live_and_die(seed: u64, mode: WriteMode) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_served_after_a_crash_is_what_the_origin_has() {
     let mut served = 0;
-    for seed in 0..60 {
+    for seed in 0..30 {
         for mode in [WriteMode::Around, WriteMode::Through] {
             served += live_and_die(seed, mode).await;
         }
     }
-    assert!(served > 300, "{served} of what was asked for was there: it proves little");
+    assert!(served > 150, "{served} of what was asked for was there: it proves little");
 }
