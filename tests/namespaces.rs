@@ -152,7 +152,7 @@ async fn the_longest_key_makes_room_for_the_name() {
     assert!(namespace.set(&longest, "x").await.unwrap().is_stored());
     assert!(namespace.contains(&longest).await.unwrap());
     let longer = [&longest[..], b"k"].concat();
-    assert!(matches!(namespace.set(&longer, "x").await, Err(Error::InvalidInput(_))));
+    assert!(matches!(namespace.set(longer, "x").await, Err(Error::InvalidInput(_))));
     assert!(cache.set(vec![b'k'; MAX_KEY_BYTES], "x").await.unwrap().is_stored());
 }
 

@@ -85,6 +85,18 @@ impl Evictor {
             .collect()
     }
 
+    /// Of all or of a group, those that do not go yet and can be read.
+    fn candidates_but(&self, of: Option<Group>, going: &[(Arc<Segment>, Reason)]) -> Vec<Candidate> {
+        let mut candidates = self.candidates();
+        let is_its = |c: &Candidate| of.is_none_or(|group| c.group == group);
+        let goes = |c: &Candidate| going.iter().any(|(v, _)| v.id == c.id);
+        candidates.retain(|c| is_its(c) && !goes(c) && !self.unreadable.lock().contains(&c.id));
+        if self.has_no_room_to_pay() && candidates.iter().any(|c| c.is_void) {
+            candidates.retain(|c| c.is_void);
+        }
+        candidates
+    }
+
     /// What each group takes, not counting those that go.
     fn usages(&self, going: &[(Arc<Segment>, Reason)]) -> Vec<Usage> {
         let mut segments = self.log.segments.used();
@@ -142,13 +154,7 @@ impl Evictor {
         // What an earlier round forgot and could not free may be older than anything.
         let is_behind = !self.unfreed.lock().is_empty();
         while victims.len() < count {
-            let mut candidates = self.candidates();
-            let is_its = |c: &Candidate| of.is_none_or(|group| c.group == group);
-            let is_taken = |c: &Candidate| victims.iter().any(|(v, _)| v.id == c.id);
-            candidates.retain(|c| is_its(c) && !is_taken(c) && !self.unreadable.lock().contains(&c.id));
-            if self.has_no_room_to_pay() && candidates.iter().any(|c| c.is_void) {
-                candidates.retain(|c| c.is_void);
-            }
+            let candidates = self.candidates_but(of, &victims);
             let choice = Choice {
                 policy: self.log.config.eviction,
                 candidates: &candidates,
