@@ -242,7 +242,7 @@ pub struct Stats {
     pub counts: Counts,
     /// Which backend runs; `None` for a memory cache.
     pub backend: Option<BackendKind>,
-    /// Entries that the index knows.
+    /// Entries that the index knows. What the cache keeps for itself over a clean close is not counted.
     pub entries: u64,
     /// Of these, entries in more than one record.
     pub objects: u64,

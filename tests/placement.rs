@@ -133,7 +133,6 @@ async fn what_was_dropped_is_remembered_over_a_clean_restart() {
     let cache = place.open().await;
     assert_eq!(cache.stats().new_log_bytes, Some(split));
     assert!(cache.stats().ghost_bytes > 4_000, "{}", cache.stats().ghost_bytes);
-    assert_eq!(cache.stats().objects, 0, "what was kept is no entry any more");
     // One that was dropped before goes to the main log at once.
     set(&cache, "round/1500".into(), None).await;
     cache.flush().await.unwrap();

@@ -12,7 +12,8 @@ use crate::format::digest::digest;
 use crate::format::ghosts::{self, KEY};
 use crate::types::Durability;
 
-/// It takes this part of the capacity at most, and this many bytes: an open reads it.
+/// It takes this part of the capacity at most, and this many bytes, since an open reads it; and no more than half of a segment, so
+/// that it is one record.
 const SHARE: u64 = 256;
 const MOST_BYTES: u64 = 16 << 20;
 /// A fingerprint's.
@@ -21,7 +22,8 @@ const PRINT_BYTES: u64 = 4;
 impl Engine {
     /// Keeps them, if there is room at once.
     pub(super) async fn keep_ghosts(self: &Arc<Self>) {
-        let most_bytes = (self.config.capacity_bytes / SHARE).min(MOST_BYTES).min(self.max_value_bytes());
+        let most_bytes =
+            (self.config.capacity_bytes / SHARE).min(MOST_BYTES).min(self.segments.segment_len_bytes() / 2);
         let most = most_bytes / PRINT_BYTES / self.splits.len() as u64;
         let groups = self.namespaces.groups().zip(self.splits.iter());
         let saved: Vec<_> =
@@ -38,10 +40,14 @@ impl Engine {
         }
     }
 
-    /// Goes on from what was kept. It is then an entry no more: it would be older with every moment.
+    /// How many entries are the cache's own: none, or that one.
+    pub(super) fn own_entries(&self) -> u64 {
+        u64::from(self.index.lookup(digest(&self.seed, KEY)).is_some())
+    }
+
+    /// Goes on from what was kept. The entry stays until the next close replaces it, or eviction drops it.
     pub(super) async fn load_ghosts(self: &Arc<Self>) {
         let digest = digest(&self.seed, KEY);
-        let Some(found) = self.index.lookup(digest) else { return };
         if let Ok(Some(hit)) = self.hit(digest, KEY, false).await {
             for saved in ghosts::decode(&hit.value).unwrap_or_default() {
                 let group = self.namespaces.group_tagged(saved.tag);
@@ -50,6 +56,5 @@ impl Engine {
                 }
             }
         }
-        self.log.forget(digest, found.location);
     }
 }

@@ -99,11 +99,8 @@ impl Prepared {
     /// Rebuilds the index and starts the background work.
     pub async fn recover(self) -> Result<Arc<Engine>> {
         let Self { config, backend, counters, directory, clock, index, segments, namespaces, .. } = self;
-        let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
+        let mut report = report_on(&directory);
         directory.blocked.iter().for_each(|&slot| segments.block(slot));
-        for name in &directory.foreign {
-            report.note(format!("{name} is not ours; it is left alone"));
-        }
         let objects = Arc::<Objects>::default();
         let marks = Arc::<Marks>::default();
         let recovery = Recovery {
@@ -143,7 +140,7 @@ impl Prepared {
         }));
         let split = |a: &Allotment| Split::new(config.eviction, a.usual(), segments.segment_len_bytes());
         let splits = namespaces.allotments().iter().map(split).collect();
-        let engine = Engine {
+        let engine = Arc::new(Engine {
             namespaces,
             splits,
             listeners: Arc::new(Listeners::default()),
@@ -165,9 +162,8 @@ impl Prepared {
             tasks: AsyncMutex::default(),
             lock: Mutex::new(None),
             descriptors: Mutex::new(Some(self.descriptors)),
-        };
+        });
         engine.start(&directory).await?;
-        let engine = Arc::new(engine);
         engine.load_ghosts().await;
         Ok(engine)
     }
@@ -187,6 +183,15 @@ impl Engine {
         *self.tasks.lock().await = tasks;
         kept_up
     }
+}
+
+/// What is known before anything is read.
+fn report_on(directory: &Directory) -> RecoveryReport {
+    let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
+    for name in &directory.foreign {
+        report.note(format!("{name} is not ours; it is left alone"));
+    }
+    report
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

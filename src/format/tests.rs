@@ -336,7 +336,7 @@ fn a_newer_format_is_refused_by_name() {
 fn an_undamaged_impossible_value_is_refused() {
     let good = segment_header().encode().to_vec();
     // Reserved bytes, the stream, and lengths that are no multiple of a block, too long, or 0.
-    for (at, byte) in [(12, 1), (39, 1), (41, 1), (40, 4), (40, 255), (24, 1), (31, 1), (26, 0)] {
+    for (at, byte) in [(12, 1), (39, 1), (41, 1), (40, 5), (40, 255), (24, 1), (31, 1), (26, 0)] {
         assert_eq!(SegmentHeader::decode(&sealed(good.clone(), at, byte)), Err(HeaderDefect::Meaning), "byte {at}");
     }
     assert_eq!(SegmentHeader::decode(&good[..63]), Err(HeaderDefect::Truncated));

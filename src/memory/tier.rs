@@ -29,7 +29,7 @@ pub struct Item {
     /// Key, metadata field and value.
     bytes: Bytes,
     key_len: u32,
-    metadata_len: u32,
+    metadata_len: u16,
     /// Of its record.
     pub flags: Flags,
     /// When it was set.
@@ -47,7 +47,7 @@ impl Item {
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(metadata);
         bytes.extend_from_slice(value);
-        let (key_len, metadata_len) = (key.len() as u32, metadata.len() as u32);
+        let (key_len, metadata_len) = (key.len() as u32, metadata.len() as u16);
         let (flags, sequence) = (Flags::NONE, Sequence(0));
         Self { bytes: Bytes::from(bytes), key_len, metadata_len, flags, created, expires, sequence }
     }
@@ -82,7 +82,7 @@ impl Item {
     }
 
     fn value_at(&self) -> usize {
-        (self.key_len + self.metadata_len) as usize
+        self.key_len as usize + usize::from(self.metadata_len)
     }
 
     /// What it takes in memory, in bytes.

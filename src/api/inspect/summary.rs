@@ -5,6 +5,8 @@ use super::fold::{At, Fold, Newest};
 use super::object::{Judged, stays};
 use super::{Inspector, SegmentState, SegmentSummary, Summary};
 use crate::error::Result;
+use crate::format::digest::digest;
+use crate::format::ghosts;
 use crate::format::length::class_bytes;
 use crate::format::manifest;
 use crate::types::RecordKind;
@@ -27,6 +29,9 @@ impl Inspector {
                 live(&mut segments, newest.at);
             }
         }
+        // What the cache keeps for itself is no entry of the user's.
+        let own = fold.get(digest(&manifest.seed, ghosts::KEY));
+        entries -= u64::from(own.is_some_and(|own| fold.fate(own, self.now).is_indexed()));
         let (mut objects, mut objects_not_whole, mut chunks_live) = (0, 0, 0);
         let mut look = |newest: &Newest, judged: Judged| {
             if stays(&fold, newest, &judged) {
