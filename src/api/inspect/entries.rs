@@ -91,8 +91,9 @@ impl Inspector {
     pub async fn entries(&self, look: &mut (dyn FnMut(EntryInfo) + Send)) -> Result<u64> {
         let manifest = self.manifest().await?;
         let (fold, _) = self.fold(&manifest, Fold::of_all(manifest.cleared), &mut |_| {}).await?;
-        let is_indexed = |newest: &&Newest| fold.fate(newest, self.now).is_indexed();
-        let mut all: Vec<Newest> = fold.all().filter(is_indexed).copied().collect();
+        let own = fold.own(&manifest.seed);
+        let is_entry = |newest: &&Newest| fold.fate(newest, self.now).is_indexed() && Some(newest.at) != own;
+        let mut all: Vec<Newest> = fold.all().filter(is_entry).copied().collect();
         all.sort_unstable_by_key(|newest| newest.at);
         let mut judge = Judge::new(self, &manifest, &fold);
         let mut files = Files::new(self);

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use super::examine::Examined;
+use crate::format::digest::digest;
 use crate::format::footer::Row;
+use crate::format::ghosts;
 use crate::marks::Marks;
 use crate::segment::{Doubt, Extent, summarize};
 use crate::types::{Digest, Millis, RecordKind, SegmentId, Sequence, UNIT_BYTES};
@@ -203,6 +205,11 @@ impl Fold {
     /// Every digest's newest record.
     pub fn all(&self) -> impl Iterator<Item = &Newest> {
         self.newest.values()
+    }
+
+    /// Where the record is that the cache keeps for itself, in a directory with this seed: no entry of the user's.
+    pub fn own(&self, seed: &[u8; 16]) -> Option<At> {
+        self.get(digest(seed, ghosts::KEY)).map(|own| own.at)
     }
 
     /// The digest's newest record.

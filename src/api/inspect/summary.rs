@@ -5,8 +5,6 @@ use super::fold::{At, Fold, Newest};
 use super::object::{Judged, stays};
 use super::{Inspector, SegmentState, SegmentSummary, Summary};
 use crate::error::Result;
-use crate::format::digest::digest;
-use crate::format::ghosts;
 use crate::format::length::class_bytes;
 use crate::format::manifest;
 use crate::types::RecordKind;
@@ -22,16 +20,14 @@ impl Inspector {
         let mut segments = Vec::new();
         let mut look = |one: &Examined| segments.push(of_segment(one));
         let (fold, _) = self.fold(&manifest, Fold::of_all(manifest.cleared), &mut look).await?;
+        let own = fold.own(&manifest.seed);
         let mut entries = 0;
         for newest in fold.all().filter(|newest| fold.fate(newest, self.now).is_indexed()) {
             if newest.kind != RecordKind::Head {
-                entries += 1;
+                entries += u64::from(Some(newest.at) != own);
                 live(&mut segments, newest.at);
             }
         }
-        // What the cache keeps for itself is no entry of the user's.
-        let own = fold.get(digest(&manifest.seed, ghosts::KEY));
-        entries -= u64::from(own.is_some_and(|own| fold.fate(own, self.now).is_indexed()));
         let (mut objects, mut objects_not_whole, mut chunks_live) = (0, 0, 0);
         let mut look = |newest: &Newest, judged: Judged| {
             if stays(&fold, newest, &judged) {
