@@ -328,7 +328,9 @@ impl Inner {
             Selector::OlderThan(_) => {}
             Selector::Tag(tag) => match self.tags.find_mut(tag.0, |(there, _)| there == tag) {
                 Some((_, there)) => *there = mark,
-                None => drop(self.tags.insert_unique(tag.0, (*tag, mark), |(tag, _)| tag.0)),
+                None => {
+                    self.tags.insert_unique(tag.0, (*tag, mark), |(tag, _)| tag.0);
+                }
             },
         }
     }
