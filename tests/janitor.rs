@@ -158,9 +158,12 @@ async fn retention_costs_a_mark_that_goes_with_what_it_covers() {
     let cache = place.reopen(cache, Some(HOUR_MS)).await;
     assert_eq!(cache.stats().purge_marks, 1);
     assert!(!is_there(&cache, "old 0").await && !is_there(&cache, "old 1999").await);
-    for n in 0..200 {
-        assert!(cache.set(format!("new {n}"), vec![0; 7_000]).await.unwrap().is_stored());
+    // Its record may be carried on once or twice before the last of what it covers is gone.
+    let mut written = 0;
+    while cache.stats().purge_marks > 0 {
+        assert!(cache.set(format!("new {written}"), vec![0; 7_000]).await.unwrap().is_stored());
+        written += 1;
+        assert!(written < 5_000, "the mark is never given up: {:?}", cache.stats());
     }
-    eventually("the mark is given up", &cache, |s| s.purge_marks == 0).await;
     assert!(!is_there(&cache, "old 0").await && !is_there(&cache, "old 1999").await);
 }
