@@ -86,7 +86,8 @@ impl Pins {
         self.len.load(Ordering::SeqCst)
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing is. Takes no lock.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 

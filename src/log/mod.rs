@@ -364,7 +364,7 @@ impl Log {
     /// Segments that stay free for what is pinned, besides the one that is kept for whatever eviction rewrites: a segment full of
     /// it may take more than one, for the padding between.
     pub fn free_for_pinned(&self) -> u64 {
-        u64::from(self.pins.len() > 0)
+        u64::from(!self.pins.is_empty())
     }
 
     /// Whether markers are owed.

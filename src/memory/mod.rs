@@ -14,4 +14,4 @@ pub use tier::{HotTier, Item, Tag};
 
 /// What an item takes besides the bytes of key, metadata and value, in bytes: its buffer's bookkeeping, its node
 /// and its place in the table with their slack, and the allocator's rounding. A test counts it.
-pub const ITEM_OVERHEAD_BYTES: u64 = 256;
+pub const ITEM_OVERHEAD_BYTES: u64 = 288;
