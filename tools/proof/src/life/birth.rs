@@ -43,6 +43,10 @@ impl Lives {
         let backend = self.doom.backend(&self.sim);
         let cache = self.open_on(backend).await.map_err(|e| format!("cannot open: {e}"))?;
         self.note(told(&cache));
+        let stats = cache.stats();
+        if stats.used_bytes > stats.capacity_bytes {
+            return Err(format!("opened with {} bytes, the capacity is {}", stats.used_bytes, stats.capacity_bytes));
+        }
         let mut model = std::mem::take(&mut self.model);
         let judged = self.ask(&cache, &mut model).await;
         self.model = model;
