@@ -8,6 +8,7 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
+use esker::config::{DIRECTORY_OVERHEAD_BYTES, MIN_SEGMENTS};
 use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, MemoryFill, Millis, PinOutcome};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, read_value};
@@ -181,10 +182,11 @@ impl Lives {
         }
     }
 
-    /// The plan's, or now and then a smaller one, where nothing must be kept.
+    /// The plan's, or now and then a smaller one that works, where nothing must be kept.
     pub(super) fn capacity_of_a_birth(&self) -> u64 {
+        let least = MIN_SEGMENTS * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES;
         match self.births.get() % 5 {
-            3 if self.plan.keeps == Keeps::Nothing => self.plan.capacity_bytes * 6 / 10,
+            3 if self.plan.keeps == Keeps::Nothing => (self.plan.capacity_bytes * 6 / 10).max(least),
             _ => self.plan.capacity_bytes,
         }
     }
