@@ -51,9 +51,11 @@ impl Engine {
         {
             self.log.marks.raise_floor(half);
         }
-        match written {
-            Ok(ticket) => self.log.wait(&ticket, Durability::Synced).await,
-            Err(_) => Err(Error::WriteFailed),
+        let Ok(ticket) = written else { return Err(Error::WriteFailed) };
+        // What has the tag may have replaced what has it not, and must not be lost before that: it would come back.
+        if matches!(selector, Selector::Tag(_)) {
+            self.log.settle_written(Durability::Synced).await?;
         }
+        self.log.wait(&ticket, Durability::Synced).await
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
-use esker::config::{DIRECTORY_OVERHEAD_BYTES, MIN_SEGMENTS};
 use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, MemoryFill, Millis, PinOutcome};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, read_value};
@@ -144,7 +143,7 @@ impl Lives {
                 eviction: self.policy_of_a_birth(),
                 admission: self.admission_of_a_birth(),
                 namespaces: self.namespaces_of_a_birth(),
-                capacity_bytes: self.capacity_of_a_birth(),
+                capacity_bytes: self.plan.capacity_bytes,
                 ..self.memory_of_a_birth()
             })
             .segment_len_bytes(SEGMENT_LEN_BYTES)
@@ -179,15 +178,6 @@ impl Lives {
             memory_max_item_bytes: dice.one_in(2).then(|| dice.below(self.plan.max_value_bytes)),
             memory_fill: MemoryFill::ALL[dice.below(3) as usize],
             ..Config::default()
-        }
-    }
-
-    /// The plan's, or now and then a smaller one that works, where nothing must be kept.
-    pub(super) fn capacity_of_a_birth(&self) -> u64 {
-        let least = MIN_SEGMENTS * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES;
-        match self.births.get() % 5 {
-            3 if self.plan.keeps == Keeps::Nothing => (self.plan.capacity_bytes * 6 / 10).max(least),
-            _ => self.plan.capacity_bytes,
         }
     }
 
