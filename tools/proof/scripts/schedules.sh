@@ -4,12 +4,10 @@
 #
 # PROOF_SLICE, PROOF_SEED, PROOF_CASE, PROOF_CANARY, PROOF_THREADS: see tools/proof/src/script.rs
 # CARGO_TARGET_DIR  where to build (target); this build goes to `schedules` below it
-# SCHEDULES_OPT_LEVEL  how far it is optimized (3): less is built sooner, and runs longer
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
 target=${CARGO_TARGET_DIR:-$PWD/target}/schedules
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=${SCHEDULES_OPT_LEVEL:-3}
 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=$target cargo build --release --quiet -p esker-schedules >&2
 
 schedules=10000
