@@ -136,7 +136,7 @@ impl Engine {
         Stats {
             counts: self.counters.snapshot(),
             backend: Some(self.backend.kind()),
-            entries: (self.index.len() - self.own_entries()) + self.log.held.entries(),
+            entries: self.index.len().saturating_sub(self.own_entries()) + self.log.held.entries(),
             objects: self.objects.len(),
             live_bytes,
             dead_bytes: files_bytes.saturating_sub(live_bytes),
