@@ -125,13 +125,14 @@ impl Evictor {
         }
     }
 
-    /// Evicts until the directory is within its capacity again, and each group within its quota, after that was made smaller.
+    /// Evicts until the directory is within its capacity again, with a file free for what eviction rewrites and for markers,
+    /// and each group within its quota, after that was made smaller.
     ///
     /// # Errors
     /// `Closed`.
     pub async fn shrink(&self) -> Result<()> {
-        while self.log.segments.is_over_limit() && self.evict(None, 1, 1).await? > 0 {}
         let segments = &self.log.segments;
+        while (segments.is_over_limit() || segments.census().available == 0) && self.evict(None, 1, 1).await? > 0 {}
         for group in self.log.namespaces.groups() {
             let is_over = || segments.quota(group).is_some_and(|quota| segments.group_segments(group) > quota);
             while is_over() && self.evict(Some(group), 1, 1).await? > 0 {}

@@ -377,13 +377,13 @@ impl Log {
         self.owed.digests()
     }
 
-    /// Pays the markers that were owed up to this one. The upkeep may be about to make the room for them; where the disk
-    /// fails, it is not waited for longer.
+    /// Pays the markers that were owed up to this one, and writes the marks that are not. The upkeep may be about to make the
+    /// room for them; where the disk fails, it is not waited for longer.
     async fn pay_owed_up_to(self: &Arc<Self>, last: owed::Number) -> Result<()> {
-        self.write_marks().await?;
         for _ in 0..PAY_ATTEMPTS {
+            self.write_marks().await?;
             self.pay_owed().await?;
-            if self.owed.is_paid(last) {
+            if self.owed.is_paid(last) && self.marks.are_written() {
                 break;
             }
             time::sleep(PAY_AGAIN).await;

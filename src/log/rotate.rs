@@ -60,7 +60,7 @@ impl Log {
             return Ok(Err(RefuseReason::DiskFailed));
         }
         // Who came while another waited in vain does not wait as long again: many would, one after the other.
-        if let Some((_, reason)) = rotating.filter(|(refused, _)| *refused >= asked) {
+        if let Some((_, reason)) = rotating.filter(|(refused, _)| *refused > asked) {
             return Ok(Err(reason));
         }
         self.retire_active(stream);

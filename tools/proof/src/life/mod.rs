@@ -8,6 +8,7 @@ use std::time::Duration;
 use esker::backend::Backend;
 use esker::backend::sim::{FaultPlan, ReadNow, Sim};
 use esker::clock::ManualClock;
+use esker::config::{DIRECTORY_OVERHEAD_BYTES, MIN_SEGMENTS};
 use esker::{AdmissionPolicy, Config, DiskCache, EvictionPolicy, MemoryFill, Millis, PinOutcome};
 
 use crate::common::{Dice, SEGMENT_LEN_BYTES, read_value};
@@ -143,7 +144,7 @@ impl Lives {
                 eviction: self.policy_of_a_birth(),
                 admission: self.admission_of_a_birth(),
                 namespaces: self.namespaces_of_a_birth(),
-                capacity_bytes: self.plan.capacity_bytes,
+                capacity_bytes: self.capacity_of_a_birth(),
                 ..self.memory_of_a_birth()
             })
             .segment_len_bytes(SEGMENT_LEN_BYTES)
@@ -156,6 +157,15 @@ impl Lives {
     /// Each in turn: a directory may be opened with another one.
     fn policy_of_a_birth(&self) -> EvictionPolicy {
         EvictionPolicy::ALL[self.births.get() as usize % EvictionPolicy::ALL.len()]
+    }
+
+    /// The plan's, or now and then a smaller one, where nothing must be kept.
+    pub(super) fn capacity_of_a_birth(&self) -> u64 {
+        let least = MIN_SEGMENTS * SEGMENT_LEN_BYTES + DIRECTORY_OVERHEAD_BYTES;
+        match self.births.get() % 5 {
+            3 if self.plan.keeps == Keeps::Nothing => (self.plan.capacity_bytes * 6 / 10).max(least),
+            _ => self.plan.capacity_bytes,
+        }
     }
 
     /// In one life of three new entries wait in memory, where nothing must be kept.

@@ -45,7 +45,7 @@ impl Lives {
     /// The namespaces' settings at a birth: none, a share, a quota, or of both something. Where nothing may be forgotten they
     /// have room enough.
     pub(super) fn namespaces_of_a_birth(&self) -> Vec<NamespaceConfig> {
-        let segments = self.plan.capacity_bytes / SEGMENT_LEN_BYTES - 1;
+        let segments = self.capacity_of_a_birth() / SEGMENT_LEN_BYTES - 1;
         let with = |name: usize, share: u64, quota: Option<u64>| NamespaceConfig {
             name: NAMES[name].to_owned(),
             default_ttl_ms: None,
