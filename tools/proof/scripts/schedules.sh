@@ -8,11 +8,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
 target=${CARGO_TARGET_DIR:-$PWD/target}/schedules
-RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=$target cargo build --release --quiet -p esker-schedules >&2
+RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=$target cargo build --profile schedules --quiet -p esker-schedules >&2
 
 schedules=10000
 if [ "${PROOF_SLICE:-ci}" = full ]; then schedules=1000000; fi
 arguments=(--schedules "$schedules" --seed "${PROOF_SEED:-0}" --threads "${PROOF_THREADS:-2}")
 if [ -n "${PROOF_CASE:-}" ]; then arguments+=(--case "$PROOF_CASE"); fi
 if [ "${PROOF_CANARY:-0}" = 1 ]; then arguments+=(--canary); fi
-exec "$target/release/esker-schedules" "${arguments[@]}"
+exec "$target/schedules/esker-schedules" "${arguments[@]}"
