@@ -14,7 +14,8 @@ tests=(-p esker -p esker-proof --features esker-proof/slow-tests --lib --test fo
     --test recovery --test traps --test accounting --test counters --test races --test background --test cancel
     --test basics --test settings --test inspect --test bad_luck --test carried_directory --test flushing
     --test operators --test objects --test inspect_objects --test inspect_hostile --test purge --test admission
-    --test fetch --test crash_sim)
+    --test fetch --test tags --test namespaces --test pins --test capacity --test placement --test janitor
+    --test origin --test hot_tier --test layers --test crash_sim)
 
 if [ "${PROOF_SLICE:-full}" = ci ] && [ "${PROOF_CANARY:-0}" != 1 ]; then
     echo "skipped: it takes long: ask for it with --slice full"
