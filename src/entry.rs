@@ -15,6 +15,8 @@ pub struct SetOptions {
     pub(crate) metadata: Bytes,
     pub(crate) tags: Vec<Bytes>,
     pub(crate) durability: Durability,
+    /// The origin does not have the value.
+    pub(crate) is_dirty: bool,
 }
 
 impl SetOptions {

@@ -75,7 +75,7 @@
 //! | 0 ground | `types` `error` `clock` `stats` `entry` `codec` `config` `sync` | words and values; no I/O |
 //! | 1 bytes | `format` | pure functions over bytes, and their specification |
 //! | 1 disk | [`backend`] | moves owned buffers; knows no format |
-//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` `pins` | where data rests, and who waits for it |
+//! | 2 places | `segment` `index` `object` `memory` `flight` `catalog` `marks` `namespaces` `pins` `dirty` | where data rests, and who waits for it |
 //! | 3 paths | `log` `read` | the only way in, the only way out |
 //! | 4 upkeep | `recover` `evict` | from directory to index; room ahead of need |
 //! | 5 engine | `engine` | the only crossroads: each of set, get, delete fits one screen |
@@ -105,6 +105,7 @@ mod catalog;
 pub mod clock;
 mod codec;
 pub mod config;
+mod dirty;
 mod engine;
 mod entry;
 mod error;
@@ -134,7 +135,7 @@ pub use api::inspect;
 pub use api::{
     BoxFuture, Builder, Cache, CacheConfig, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, Layer,
     MemoryCache, Namespace, Origin, OriginCache, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source, Typed,
-    WriteMode, open,
+    WriteBack, WriteMode, open,
 };
 pub use codec::{Bincode, Codec};
 pub use config::{Config, NamespaceConfig};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::backend::{Backend, BufferPool, DiskFile, OpenMode, WriteBuf, exact};
 use crate::catalog;
+use crate::dirty::Dirty;
 use crate::error::{Error, Result};
 use crate::format::digest::digest;
 use crate::format::footer::{self, Row};
@@ -57,6 +58,8 @@ pub struct Recovery {
     pub objects: Arc<Objects>,
     /// Where purge marks go.
     pub marks: Arc<Marks>,
+    /// Where entries go that the origin does not have.
+    pub dirty: Arc<Dirty>,
     /// Where segments go.
     pub segments: Arc<SegmentSet>,
     /// Whose they are.
@@ -114,7 +117,8 @@ struct Unsealed {
 pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -> Result<Outcome> {
     r.progress.total.store(slots.len() as u64, Ordering::Relaxed);
     let examined = examine_all(r, slots).await?;
-    let mut outcome = Outcome { last_sequence: r.manifest.cleared, newest: Millis(0), manifest: r.manifest };
+    let known = r.manifest.cleared.max(r.manifest.stored);
+    let mut outcome = Outcome { last_sequence: known, newest: Millis(0), manifest: r.manifest };
     let mut used = Vec::new();
     let (mut doubts, mut extents, mut free) = (Vec::new(), Vec::new(), Vec::new());
     for one in examined {
@@ -138,7 +142,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
                 r.segments.saw_id(found.id);
                 outcome.newest = outcome.newest.max(found.newest);
                 outcome.last_sequence = outcome.last_sequence.max(Sequence(found.summary.max_sequence));
-                used.push((one.slot, one.file, found));
+                used.push((one.slot, one.file, *found));
             }
         }
     }
@@ -165,6 +169,7 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
     r.backend.sync_dir(&r.dir).await.map_err(Error::io("sync", &r.dir))?;
     let parts: Vec<Parts> = used.iter_mut().map(|(.., one)| std::mem::take(&mut one.parts)).collect();
     let purges: Vec<_> = parts.iter().flat_map(|one| one.purges.iter().copied()).collect();
+    let dirty: Vec<_> = parts.iter().flat_map(|one| one.dirty.iter().copied()).collect();
     let cleared = outcome.manifest.cleared;
     publish_all(r, used, outcome.manifest.cleared, report).await?;
     marks::adopt_all(r, &purges, report).await?;
@@ -173,6 +178,11 @@ pub async fn recover(r: &Recovery, slots: &[u16], report: &mut RecoveryReport) -
         write_manifest(r, &outcome.manifest).await?;
     }
     adopt::adopt_all(r, parts, report).await?;
+    for (digest, sequence, at) in dirty {
+        if r.index.lookup(digest).is_some_and(|found| found.location == at) {
+            r.dirty.add(at, digest, sequence);
+        }
+    }
     report.entries_kept = r.index.len();
     Ok(outcome)
 }

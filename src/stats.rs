@@ -120,6 +120,8 @@ counters! {
     origin_removes,
     /// Writes at which it failed.
     origin_failures,
+    /// Values that it never got, since the disk lost them before (write-back).
+    origin_lost,
     /// Writes accepted.
     sets,
     /// Writes refused because the value, with key and metadata, does not fit.
@@ -282,6 +284,10 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Bytes accepted that are not written yet.
     pub dirty_bytes: u64,
+    /// Entries that the origin does not have yet (write-back).
+    pub origin_dirty_entries: u64,
+    /// What they take on disk.
+    pub origin_dirty_bytes: u64,
     /// Buffers for writing that were made.
     pub buffers_made: u64,
     /// Buffers for writing that were used again instead.

@@ -36,6 +36,7 @@ fn manifest() -> Manifest {
         created: NOW,
         cleared: Sequence(0),
         index_shards: 4,
+        stored: Sequence(0),
     }
 }
 

@@ -20,6 +20,7 @@ const MARKER: &[u8] = include_bytes!("golden/marker.bin");
 const CHUNK: &[u8] = include_bytes!("golden/chunk.bin");
 const HEAD: &[u8] = include_bytes!("golden/head.bin");
 const PAD: &[u8] = include_bytes!("golden/pad.bin");
+const DIRTY: &[u8] = include_bytes!("golden/dirty.bin");
 const TAGGED: &[u8] = include_bytes!("golden/tagged.bin");
 const PURGE_TAG: &[u8] = include_bytes!("golden/purge_tag.bin");
 const SEGMENT_HEADER: &[u8] = include_bytes!("golden/segment_header.bin");
@@ -124,6 +125,15 @@ fn tags_and_their_purge() {
     pin(PURGE_TAG, &header(RecordKind::Purge, parts, 49, BEGIN + 6), parts, 6576);
 }
 
+/// A put that the origin does not have.
+#[test]
+fn dirty() {
+    let parts: [&[u8]; 3] = [b"key", b"m", b"later"];
+    let put = Header { flags: Flags::DIRTY, ..header(RecordKind::Put, parts, 50, BEGIN + 7) };
+    pin(DIRTY, &put, parts, 6624);
+    assert!(put.flags.is_dirty() && !put.flags.is_tagged());
+}
+
 #[test]
 fn segment_header() {
     let header = SegmentHeader {
@@ -146,6 +156,7 @@ fn footer() {
         offset_units: offset / 16,
         class: LengthClass::for_bytes(len_bytes).unwrap(),
         kind,
+        is_dirty: false,
         expires_s: footer::expires_seconds(expires),
     };
     let chunk = ChunkKey { object: Sequence(44), index: 1 }.encode();
@@ -175,9 +186,12 @@ fn manifest() {
         created: Millis(BEGIN),
         cleared: Sequence(41),
         index_shards: 8,
+        stored: Sequence(0),
     };
     assert_eq!(manifest.encode(), MANIFEST);
     assert_eq!(Manifest::decode(MANIFEST), Ok(manifest));
+    let stored = Manifest { stored: Sequence(0x0102), ..manifest }.encode();
+    assert_eq!((&stored[..72], &stored[72..79]), (&MANIFEST[..72], &[2, 1, 0, 0, 0, 0, 0][..]));
     assert!(!format!("{manifest:?}").contains("seed"), "the seed is a secret");
 }
 

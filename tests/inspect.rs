@@ -63,7 +63,15 @@ fn sealed(id: u64, records: &[Record<'_>]) -> Vec<u8> {
         file[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
         let class = LengthClass::for_bytes(bytes.len() as u64).unwrap();
         let offset_units = (at / 16) as u32;
-        rows.push(Row { digest, sequence: Sequence(sequence), offset_units, class, kind, expires_s: 0 });
+        rows.push(Row {
+            digest,
+            sequence: Sequence(sequence),
+            offset_units,
+            class,
+            kind,
+            is_dirty: false,
+            expires_s: 0,
+        });
         at += bytes.len() as u64;
     }
     let (rows_at, bytes) = footer::encode(&rows, id, SEGMENT_LEN_BYTES, at, NOW);
@@ -79,6 +87,7 @@ fn manifest() -> Manifest {
         created: NOW,
         cleared: Sequence(0),
         index_shards: 1,
+        stored: Sequence(0),
     }
 }
 

@@ -75,7 +75,15 @@ impl Forger {
         self.file[self.at as usize..self.at as usize + bytes.len()].copy_from_slice(&bytes);
         let class = LengthClass::for_bytes(bytes.len() as u64).unwrap();
         let offset_units = (self.at / 16) as u32;
-        self.rows.push(Row { digest: digest(&SEED, claimed), sequence, offset_units, class, kind, expires_s: 0 });
+        self.rows.push(Row {
+            digest: digest(&SEED, claimed),
+            sequence,
+            offset_units,
+            class,
+            kind,
+            is_dirty: false,
+            expires_s: 0,
+        });
         self.at += bytes.len() as u64;
     }
 
@@ -110,6 +118,7 @@ fn disk(segments: impl IntoIterator<Item = Forger>) -> Sim {
         created: NOW,
         cleared: Sequence(0),
         index_shards: 1,
+        stored: Sequence(0),
     };
     let sim = Sim::new(1);
     sim.write_file(Path::new(DIR).join("MANIFEST"), manifest.encode()).unwrap();

@@ -91,6 +91,14 @@ impl DiskCache {
         }
     }
 
+    /// What the user calls the entry of this key on disk, if it is one of this handle's.
+    pub(super) fn own_key(&self, key: &Bytes) -> Option<Bytes> {
+        match &self.prefix {
+            Some(prefix) => key.starts_with(prefix).then(|| key.slice(prefix.len()..)),
+            None => (!namespace::is_reserved(key)).then(|| key.clone()),
+        }
+    }
+
     /// The newest accepted value of exactly this key, or `None` (P1).
     ///
     /// Cancel safe: nothing is changed. What is in the page cache, or not written yet, is answered without leaving the

@@ -278,6 +278,8 @@ impl Inner {
             pinned_entries: 0,
             pinned_bytes: 0,
             dirty_bytes: 0,
+            origin_dirty_entries: 0,
+            origin_dirty_bytes: 0,
             buffers_made: 0,
             buffers_reused: 0,
             buffers_idle_bytes: 0,

@@ -18,7 +18,7 @@ pub use cache::{BoxFuture, Cache, DiskCache};
 pub use layers::{CacheConfig, Layer, open};
 pub use memory_cache::MemoryCache;
 pub use namespace::Namespace;
-pub use origin::{Origin, OriginCache, WriteMode};
+pub use origin::{Origin, OriginCache, WriteBack, WriteMode};
 pub use reader::EntryReader;
 pub use typed::Typed;
 pub use writer::EntryWriter;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     BoxFuture, Cache, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, Origin, OriginCache, PinOutcome,
-    SetOptions, SetOutcome, WriteMode,
+    SetOptions, SetOutcome, WriteBack, WriteMode,
 };
 use crate::config::check_name;
 use crate::error::{BoxError, Error, Result};
@@ -191,6 +191,22 @@ impl Namespace {
     /// As [`DiskCache::with_origin`]; the origin sees the namespace's own keys.
     pub fn with_origin(&self, origin: Arc<dyn Origin>, mode: WriteMode, fetch: FetchOptions) -> OriginCache {
         self.cache.with_origin(origin, mode, fetch)
+    }
+
+    /// As [`DiskCache::with_write_back`]; the origin sees the namespace's own keys.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn with_write_back(
+        &self,
+        origin: Arc<dyn Origin>,
+        options: WriteBack,
+        fetch: FetchOptions,
+    ) -> Result<OriginCache> {
+        self.cache.with_write_back(origin, options, fetch).await
     }
 
     /// As [`DiskCache::writer`].

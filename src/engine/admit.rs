@@ -142,6 +142,10 @@ impl Engine {
 
     /// What the admission policy makes of a write of so many bytes on disk; none if it is to be written.
     pub(super) fn admit_write(&self, put: &Put<'_>, len_bytes: u64) -> Option<SetOutcome> {
+        // There is no other place for it.
+        if put.options.is_dirty {
+            return None;
+        }
         let refuse = || Some(self.refuse(put.digest, RefuseReason::NotAdmitted, put.flight));
         match self.gate.judge(len_bytes, self.clock.now(), self.counters.bytes_written.get()) {
             Verdict::Write => None,

@@ -16,6 +16,7 @@ impl Engine {
                 false
             });
             self.log.pins.clear();
+            self.log.dirty.clear();
             self.log.marks.clear(self.log.last_sequence());
             self.log.unserve_chunks(&self.objects.end_all(End::Evicted));
             self.log.held.clear();

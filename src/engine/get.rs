@@ -16,7 +16,7 @@ use crate::sync::join;
 use crate::types::{Digest, EvictionPolicy, Group, Millis, RecordKind, SegmentId};
 
 /// How often an entry is looked up again when it moved while it was read.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// What was found.
 pub(super) enum Answer {

@@ -28,6 +28,7 @@ use crate::types::{Digest, Durability, MAX_KEY_BYTES};
 mod admit;
 mod clear;
 mod delete;
+mod dirty;
 mod fetch;
 mod get;
 mod ghosts;
@@ -43,6 +44,7 @@ mod turn;
 mod write;
 
 use admit::Gate;
+pub use dirty::Due;
 use get::Answer;
 pub use starting::Starting;
 pub use stream::{Body, Opened, Stream};
@@ -155,7 +157,9 @@ impl Engine {
             namespaces: self.namespaces.all().map(|one| one.stats(|group| self.segments.group_bytes(group))).collect(),
             pinned_entries: self.log.pins.len(),
             pinned_bytes: self.log.pins.bytes(),
-            dirty_bytes: self.log.dirty_bytes(),
+            dirty_bytes: self.log.unwritten_bytes(),
+            origin_dirty_entries: self.log.dirty.len(),
+            origin_dirty_bytes: self.log.dirty.bytes(),
             buffers_made,
             buffers_reused,
             buffers_idle_bytes: self.log.pool.idle_bytes() as u64,
@@ -176,7 +180,11 @@ impl Engine {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn check_key(&self, key: &[u8]) -> Result<Digest> {
+    /// The digest of a key.
+    ///
+    /// # Errors
+    /// `Closed`, `InvalidInput`.
+    pub fn check_key(&self, key: &[u8]) -> Result<Digest> {
         self.check_open()?;
         check_key(&self.config, &self.seed, key)
     }

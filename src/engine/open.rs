@@ -12,6 +12,7 @@ use crate::backend::{Backend, probe};
 use crate::catalog::{self, Directory};
 use crate::clock::SteadyClock;
 use crate::config::{Config, MAX_SEGMENT_LEN_BYTES, MIN_SEGMENT_LEN_BYTES};
+use crate::dirty::Dirty;
 use crate::error::{Error, Result};
 use crate::evict::{Evictor, Listeners, Split};
 use crate::flight::Flights;
@@ -102,7 +103,7 @@ impl Prepared {
         let mut report = report_on(&directory);
         directory.blocked.iter().for_each(|&slot| segments.block(slot));
         let objects = Arc::<Objects>::default();
-        let marks = Arc::<Marks>::default();
+        let (marks, dirty) = (Arc::<Marks>::default(), Arc::<Dirty>::default());
         let recovery = Recovery {
             backend: backend.clone(),
             dir: self.dir,
@@ -110,6 +111,7 @@ impl Prepared {
             index: index.clone(),
             objects: objects.clone(),
             marks: marks.clone(),
+            dirty: dirty.clone(),
             segments: segments.clone(),
             namespaces: namespaces.clone(),
             now: clock.now(),
@@ -128,6 +130,7 @@ impl Prepared {
             index: index.clone(),
             objects: objects.clone(),
             marks,
+            dirty,
             seed: directory.manifest.seed,
             flights: flights.clone(),
             held: Arc::new(Held::new(held_bytes(&config, config.admission), config.capacity_bytes)),
@@ -145,8 +148,7 @@ impl Prepared {
             splits,
             listeners: Arc::new(Listeners::default()),
             gate: Gate::new(config.admission, clock.now(), 0),
-            memory: (config.memory_bytes > 0)
-                .then(|| HotTier::new(config.memory_bytes, config.memory_max_item_bytes, config.memory_fill)),
+            memory: hot_tier(&config),
             seed: directory.manifest.seed,
             config,
             backend,
@@ -185,6 +187,11 @@ impl Engine {
     }
 }
 
+fn hot_tier(config: &Config) -> Option<HotTier> {
+    (config.memory_bytes > 0)
+        .then(|| HotTier::new(config.memory_bytes, config.memory_max_item_bytes, config.memory_fill))
+}
+
 /// What is known before anything is read.
 fn report_on(directory: &Directory) -> RecoveryReport {
     let mut report = RecoveryReport { created: directory.created, ..RecoveryReport::default() };
@@ -209,6 +216,7 @@ fn new_manifest(config: &Config, seed: [u8; 16], clock: &SteadyClock) -> Result<
         created: clock.now(),
         cleared: Sequence(0),
         index_shards: config.index_shards as u64,
+        stored: Sequence(0),
     })
 }
 

@@ -76,6 +76,7 @@ impl Engine {
             return Ok(self.refuse(digest, RefuseReason::TooLarge, flight));
         }
         let (flags, metadata) = put.metadata();
+        let flags = flags.with_dirty(options.is_dirty);
         let len_bytes = record::record_len(key.len(), metadata.len(), value.len());
         let len_bytes = len_bytes.map_or(value.len() as u64, |class| class.len_bytes());
         if let Some(outcome) = self.admit_write(&put, len_bytes) {
@@ -94,6 +95,8 @@ impl Engine {
             Err(RefuseReason::TooLarge) => {
                 return self.set_in_chunks(Put { times: Times { stream, ..times }, ..put }).await;
             }
+            // Who writes back brings what is there to the origin first.
+            Err(reason) if options.is_dirty => return Ok(SetOutcome::Refused { reason }),
             Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
         };
         self.count_set(key);

@@ -15,7 +15,7 @@ use crate::format::record::Header;
 use crate::index::Location;
 use crate::log::{Appended, Entry, MARKERS, Order};
 use crate::object::{End, Object};
-use crate::read::{self, Fetched};
+use crate::read::{self, Failure, Fetched};
 use crate::segment::{Segment, Stream};
 use crate::types::{Millis, RecordKind, SegmentId, Sequence};
 use policy::{IN_USE, Part, Resident};
@@ -29,6 +29,8 @@ struct Kept {
     object: Option<Arc<Object>>,
     len_bytes: u64,
     hits: u8,
+    /// Dirty things go before pinned ones.
+    is_dirty: bool,
     is_pinned: bool,
 }
 
@@ -38,7 +40,7 @@ pub(super) enum Emptied {
     Done { needs_sync: bool },
     /// Nothing was done: what is pinned in it finds room once others are freed.
     Later,
-    /// It cannot be read now.
+    /// It cannot be read now, or something in it is dirty and finds no room.
     Stays,
 }
 
@@ -68,6 +70,9 @@ impl Evictor {
                 self.reinsert(victim, &rows[i], &groups[n], may_open).await?;
             }
         }
+        if self.holds_dirty(victim, rows).await {
+            return Ok(Emptied::Stays);
+        }
         self.end_objects(victim).await;
         let mut is_covered = false;
         // A mark may be given up only once what it covers here is forgotten.
@@ -89,15 +94,16 @@ impl Evictor {
                 RecordKind::Chunk | RecordKind::Pad => true,
             };
         }
-        Ok(Emptied::Done { needs_sync: is_covered || self.log.has_dirty_rewrites() })
+        Ok(Emptied::Done { needs_sync: is_covered || self.log.has_unsynced_rewrites() })
     }
 
     /// The groups to rewrite: what is pinned as far as there is room, then what is worth it within the budget.
     fn kept(&self, victim: &Segment, groups: &[Kept], room: u64, pinned_bytes: u64) -> Vec<usize> {
         let mut left = room;
         let mut fits = |group: &Kept| left.checked_sub(group.len_bytes).map(|rest| left = rest).is_some();
-        let pinned = groups.iter().enumerate().filter(|(_, group)| group.is_pinned && fits(group)).map(|(n, _)| n);
-        let mut kept: Vec<usize> = pinned.collect();
+        let mut pinned: Vec<usize> = (0..groups.len()).filter(|&n| groups[n].is_pinned).collect();
+        pinned.sort_by_key(|&n| !groups[n].is_dirty);
+        let mut kept: Vec<usize> = pinned.into_iter().filter(|&n| fits(&groups[n])).collect();
         let others = groups.iter().enumerate().filter(|(_, group)| !group.is_pinned);
         let residents = others.map(|(row, group)| Resident { row, len_bytes: group.len_bytes, hits: group.hits });
         let (_, budget) = self.log.config.rewrite_share(self.log.segments.segment_len_bytes());
@@ -105,6 +111,20 @@ impl Evictor {
         let of = (Part::of(victim.stream.stream), self.split(victim).has_main());
         kept.extend(policy::worth_keeping(self.log.config.eviction, of, residents.collect(), budget));
         kept
+    }
+
+    /// Whether something that is dirty stands here still. What is purged is not, and what is damaged is lost.
+    async fn holds_dirty(&self, victim: &Segment, rows: &[Row]) -> bool {
+        for at in rows.iter().map(|row| locate(victim, row)) {
+            let Some(sequence) = self.log.dirty.at(at) else { continue };
+            match read::fetch(&self.log.segments, at).await {
+                Ok(record) if self.log.marks.cover(record.key(), record.tags(), sequence, record.header.created) => {}
+                Ok(_) | Err(Failure::Io(..)) => return true,
+                Err(Failure::Gone | Failure::Damaged(..)) => self.log.counters.origin_lost.add_one(),
+            }
+            self.log.dirty.end(at);
+        }
+        false
     }
 
     /// What a segment holds that is served.
@@ -135,13 +155,14 @@ impl Evictor {
             };
             let is_expired = row.is_expired(now);
             let hits = if is_expired { 0 } else { hits };
-            let is_pinned = !is_expired && pin.is_some_and(|at| self.log.pins.holds(at));
+            let is_dirty = self.log.dirty.at(at).is_some();
+            let is_pinned = is_dirty || !is_expired && pin.is_some_and(|at| self.log.pins.holds(at));
             let n = match &object {
                 Some(object) => *of_object.entry(object.id).or_insert(groups.len()),
                 None => groups.len(),
             };
             if n == groups.len() {
-                groups.push(Kept { rows: Vec::new(), object, len_bytes: 0, hits, is_pinned });
+                groups.push(Kept { rows: Vec::new(), object, len_bytes: 0, hits, is_dirty, is_pinned });
             }
             groups[n].rows.push(i);
             groups[n].len_bytes += row.len_bytes();

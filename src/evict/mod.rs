@@ -97,8 +97,8 @@ impl Evictor {
         candidates
     }
 
-    /// What each group takes, not counting those that go.
-    fn usages(&self, going: &[(Arc<Segment>, Reason)]) -> Vec<Usage> {
+    /// What each group takes, not counting those that go. `of`: only that one gives up any.
+    fn usages(&self, of: Option<Group>, going: &[(Arc<Segment>, Reason)]) -> Vec<Usage> {
         let mut segments = self.log.segments.used();
         segments.retain(|s| going.iter().all(|(v, _)| v.id != s.id));
         let of_group = |(allotment, (group, split)): (&Allotment, (Group, &Split))| {
@@ -115,6 +115,7 @@ impl Evictor {
                 segments: all,
                 share: allotment.share.saturating_sub(kept_free),
                 over: split.new_log_bytes().map(over),
+                is_sealing: of.is_none_or(|of| of == group) && own().any(|s| s.is_sealing()),
             }
         };
         let groups = self.log.namespaces.groups().zip(self.splits.iter());
@@ -160,7 +161,7 @@ impl Evictor {
                 candidates: &candidates,
                 now: self.log.clock.now(),
                 segment_len_bytes: self.log.segments.segment_len_bytes(),
-                usages: &self.usages(&victims),
+                usages: &self.usages(of, &victims),
             };
             let Some((victim, reason)) = choice.pick().and_then(|(c, r)| Some((self.log.segments.get(c.slot)?, r)))
             else {

@@ -88,6 +88,9 @@ pub struct Usage {
     pub share: u64,
     /// The part that gives up a segment; `None`: there is one log.
     pub over: Option<Part>,
+    /// Whether a segment of it is full and will be sealed soon: it is worth waiting for before another group gives up one that
+    /// is within its share.
+    pub is_sealing: bool,
 }
 
 /// The group that gives up a segment, of those that have one to give: which has most above its share. So one that has no
@@ -127,9 +130,11 @@ impl Choice<'_> {
     }
 
     fn by_policy(&self) -> Option<&Candidate> {
+        let usage = |group: Group| self.usages.get(usize::from(group.0));
         let has_candidate = |group| self.candidates.iter().any(|c| c.group == group);
-        let group = group_to_shrink(self.usages, has_candidate)?;
-        let over = self.usages.get(usize::from(group.0))?.over;
+        let has_one_soon = |group| has_candidate(group) || usage(group).is_some_and(|usage| usage.is_sealing);
+        let group = group_to_shrink(self.usages, has_one_soon)?;
+        let over = usage(group)?.over;
         let all = || self.candidates.iter().filter(|c| c.group == group);
         let oldest = |of: &dyn Fn(&&Candidate) -> bool| all().filter(of).min_by_key(|c| c.id);
         match (self.policy, over) {
@@ -226,7 +231,7 @@ mod tests {
     }
 
     fn pick(policy: EvictionPolicy, candidates: &[Candidate], over: Option<Part>) -> Option<(u64, Reason)> {
-        let usages = [Usage { segments: 9, share: 9, over }];
+        let usages = [Usage { segments: 9, share: 9, over, is_sealing: false }];
         let choice = Choice { policy, candidates, now: Millis(10_000), segment_len_bytes: 100, usages: &usages };
         choice.pick().map(|(c, reason)| (c.id.0, reason))
     }
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_group_with_most_above_its_share_gives_up_a_segment() {
-        let usage = |(segments, share)| Usage { segments, share, over: None };
+        let usage = |(segments, share)| Usage { segments, share, over: None, is_sealing: false };
         type Case<'a> = (&'a [(u64, u64)], &'a [u8], Option<u8>);
         let table: &[Case<'_>] = &[
             (&[(9, 9)], &[0], Some(0)),
@@ -295,13 +300,21 @@ mod tests {
         let all =
             [of(0, candidate(1, 5, never, 0)), of(1, candidate(2, 5, never, 0)), of(1, candidate(3, 5, never, 0))];
         let pick = |candidates: &[Candidate], over| {
-            let usage = |segments| Usage { segments, share: 5, over: None };
+            let usage = |segments| Usage { segments, share: 5, over: None, is_sealing: false };
             let usages = [usage(5), usage(over)];
             let (policy, now) = (EvictionPolicy::Adaptive, Millis(10_000));
             Choice { policy, candidates, now, segment_len_bytes: 100, usages: &usages }.pick().map(|(c, r)| (c.id.0, r))
         };
         assert_eq!(pick(&all, 6), Some((2, Reason::Policy)));
         assert_eq!(pick(&all, 4), Some((1, Reason::Policy)));
+        // A group that is above its share and has nothing sealed yet is waited for, if it will.
+        let sealing = |is_sealing| {
+            let usages = [(5, false), (9, is_sealing)];
+            let usages = usages.map(|(segments, is_sealing)| Usage { segments, share: 5, over: None, is_sealing });
+            let (policy, now) = (EvictionPolicy::Adaptive, Millis(10_000));
+            Choice { policy, candidates: &all[..1], now, segment_len_bytes: 100, usages: &usages }.pick()
+        };
+        assert_eq!((sealing(true).map(|_| ()), sealing(false).map(|(c, _)| c.id.0)), (None, Some(1)));
         let with_expired = [all[0], of(0, candidate(9, 5, 10, 0)), all[1]];
         assert_eq!(pick(&with_expired, 6), Some((9, Reason::Expired)));
     }

@@ -18,6 +18,9 @@ pub const TRAILER_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"ESKRFTR\0";
 const CRC_AT: usize = 60;
 const CLASS_BITS: u32 = 11;
+const KIND_MASK: u16 = 0b111;
+/// Behind the kind; the last bit is reserved.
+const DIRTY_BIT: u32 = 14;
 
 /// What the footer says of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Row {
     pub class: LengthClass,
     /// The record's kind; never a pad.
     pub kind: RecordKind,
+    /// Whether the record has the flag of a value that the origin did not have.
+    pub is_dirty: bool,
     /// When the entry expires, in seconds since 1970, rounded up; 0: never. `u32::MAX`: not before then, the record
     /// itself says when.
     pub expires_s: u32,
@@ -44,7 +49,8 @@ impl Row {
         put::<8>(&mut bytes, 0, self.digest.0);
         put::<6>(&mut bytes, 8, self.sequence.0);
         put::<4>(&mut bytes, 14, u64::from(self.offset_units));
-        put::<2>(&mut bytes, 18, u64::from(self.class.bits()) | (self.kind as u64) << CLASS_BITS);
+        let (kind, is_dirty) = ((self.kind as u64) << CLASS_BITS, u64::from(self.is_dirty) << DIRTY_BIT);
+        put::<2>(&mut bytes, 18, u64::from(self.class.bits()) | kind | is_dirty);
         put::<4>(&mut bytes, 20, u64::from(self.expires_s));
         bytes
     }
@@ -53,7 +59,8 @@ impl Row {
     #[inline]
     pub fn decode(bytes: &[u8; ROW_BYTES]) -> Option<Self> {
         let packed = uint::<2>(bytes, 18) as u16;
-        let kind = match packed >> CLASS_BITS {
+        let is_dirty = packed >> DIRTY_BIT == 1;
+        let kind = match packed >> CLASS_BITS & KIND_MASK {
             1 => RecordKind::Put,
             2 => RecordKind::Delete,
             3 => RecordKind::Chunk,
@@ -63,12 +70,14 @@ impl Row {
             _ => return None,
         };
         let class = LengthClass::from_bits(packed & ((1 << CLASS_BITS) - 1))?;
-        (class.len_bytes() >= MIN_RECORD_BYTES).then_some(Self {
+        let is_whole = packed >> DIRTY_BIT <= 1 && (!is_dirty || kind == RecordKind::Put);
+        (is_whole && class.len_bytes() >= MIN_RECORD_BYTES).then_some(Self {
             digest: Digest(uint::<8>(bytes, 0)),
             sequence: Sequence(uint::<6>(bytes, 8)),
             offset_units: u32_at(bytes, 14),
             class,
             kind,
+            is_dirty,
             expires_s: u32_at(bytes, 20),
         })
     }

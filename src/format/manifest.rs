@@ -31,6 +31,8 @@ pub struct Manifest {
     pub cleared: Sequence,
     /// Shards of the index, 1 to 1,024: they decide which digests share a slot, so that they must not change.
     pub index_shards: u64,
+    /// Every value that was written as dirty up to this sequence is at the origin; 0: none.
+    pub stored: Sequence,
 }
 
 impl std::fmt::Debug for Manifest {
@@ -42,6 +44,7 @@ impl std::fmt::Debug for Manifest {
             .field("created", &self.created)
             .field("cleared", &self.cleared)
             .field("index_shards", &self.index_shards)
+            .field("stored", &self.stored)
             .finish_non_exhaustive()
     }
 }
@@ -78,6 +81,7 @@ impl Manifest {
         put::<6>(&mut bytes, 48, self.created.0);
         put::<6>(&mut bytes, 56, self.cleared.0);
         put::<8>(&mut bytes, 64, self.index_shards);
+        put::<6>(&mut bytes, 72, self.stored.0);
         let crc = checksum::crc(&[bytes.split_at(CRC_AT).0]);
         put::<4>(&mut bytes, CRC_AT, u64::from(crc));
         bytes
@@ -110,8 +114,9 @@ impl Manifest {
             created: Millis(uint::<6>(bytes, 48)),
             cleared: Sequence(uint::<6>(bytes, 56)),
             index_shards: uint::<8>(bytes, 64),
+            stored: Sequence(uint::<6>(bytes, 72)),
         };
-        let reserved = [(12, 16), (54, 56), (62, 64), (72, CRC_AT)];
+        let reserved = [(12, 16), (54, 56), (62, 64), (78, CRC_AT)];
         let is_plain = reserved.iter().all(|(from, to)| is_zero(bytes, *from, *to));
         if version == VERSION
             && is_plain

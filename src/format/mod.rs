@@ -29,7 +29,8 @@
 //! | 56 | 6 | cleared: every record with this sequence or a smaller one is gone; 0: none |
 //! | 62 | 2 | zero |
 //! | 64 | 8 | shards of the index, 1 to 1,024: which digests share a slot depends on them, so that they never change |
-//! | 72 | 180 | zero |
+//! | 72 | 6 | stored: every dirty put with this sequence or a smaller one is at the origin (*Write-back*); 0: none |
+//! | 78 | 174 | zero |
 //! | 252 | 4 | CRC over bytes 0 to 251 |
 //!
 //! This build makes and opens directories with segments of 64 KiB to 64 MiB: the slots of its index have 22 bits for an
@@ -84,7 +85,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 1 | kind: 1 put, 2 delete, 3 chunk, 4 head, 5 pad, 6 marker, 7 purge; 0: nothing was written here |
-//! | 1 | 1 | flags. Bit 0, of a put or a head: tags. A reader refuses a record with a flag that it does not know, or not of this kind |
+//! | 1 | 1 | flags. Bit 0, of a put or a head: tags. Bit 1, of a put: dirty (*Write-back*). A reader refuses a record with a flag that it does not know, or not of this kind |
 //! | 2 | 2 | length of the key, less one: 1 to 65,536 bytes |
 //! | 4 | 2 | length of the metadata field |
 //! | 6 | 4 | length of the value |
@@ -109,6 +110,10 @@
 //! the tags, 8 bytes each; the user's metadata follow. A tag is the first eight bytes of SHA-256 over the manifest's seed, a
 //! byte 3 and the tag's text. Two texts that agree in them are purged together. A record with the flag whose field is too
 //! short, or says another number, is damaged.
+//!
+//! **Write-back.** Bit 1 of the flags: when the record was written, the origin of the cache did not have the value. It is dirty,
+//! which is to be brought to the origin and not to be dropped before, if the index points at it and its sequence is greater
+//! than what the manifest says is stored. A build that does not know the flag refuses the record as damaged.
 //!
 //! **Delete and marker.** Both say that everything older of the key is dead. The value is 8 bytes: the newest segment id
 //! when it was first written. What it covers stands in no younger segment, so eviction carries it on, value and
@@ -175,7 +180,7 @@
 //! | 0 | 8 | digest of the key |
 //! | 8 | 6 | sequence |
 //! | 14 | 4 | offset of the record in the file, in units of 16 bytes |
-//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4, 6 or 7); bits 14 and 15: zero |
+//! | 18 | 2 | bits 0 to 10: class of the record's length; bits 11 to 13: kind (1 to 4, 6 or 7); bit 14, of a put: dirty; bit 15: zero |
 //! | 20 | 4 | expires, in *seconds*, rounded up; 0: never; 2^32 - 1: not before then |
 //!
 //! The digest is the first eight bytes of SHA-256 over the manifest's seed and the key. It finds a record; the key in

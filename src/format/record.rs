@@ -30,6 +30,8 @@ impl Flags {
     pub const NONE: Flags = Flags(0);
     /// The metadata field begins with tags: see [`tags`]. Of a put or a head.
     pub const TAGGED: Flags = Flags(1);
+    /// The origin did not have the value when the record was written: see [`Manifest::stored`](super::manifest::Manifest). Of a put.
+    pub const DIRTY: Flags = Flags(2);
 
     /// Whether the metadata field begins with tags.
     #[inline]
@@ -37,9 +39,24 @@ impl Flags {
         self.0 & Self::TAGGED.0 != 0
     }
 
+    /// Whether the origin did not have the value.
+    #[inline]
+    pub fn is_dirty(self) -> bool {
+        self.0 & Self::DIRTY.0 != 0
+    }
+
+    /// These flags, and that of a value that the origin does not have if so.
+    pub fn with_dirty(self, is_dirty: bool) -> Self {
+        if is_dirty { Self(self.0 | Self::DIRTY.0) } else { self }
+    }
+
     /// The byte, if a record of this kind may have all of its flags.
     fn decode(byte: u8, kind: RecordKind) -> Option<Self> {
-        let allowed = if matches!(kind, RecordKind::Put | RecordKind::Head) { Self::TAGGED.0 } else { 0 };
+        let allowed = match kind {
+            RecordKind::Put => Self::TAGGED.0 | Self::DIRTY.0,
+            RecordKind::Head => Self::TAGGED.0,
+            _ => 0,
+        };
         (byte & !allowed == 0).then_some(Self(byte))
     }
 }

@@ -56,11 +56,10 @@ pub fn split(flags: Flags, field: &[u8]) -> Option<(Tags<'_>, &[u8])> {
 /// The user's metadata of a metadata field, sharing its buffer.
 #[inline]
 pub fn metadata(flags: Flags, field: &Bytes) -> Bytes {
-    match split(flags, field) {
-        _ if !flags.is_tagged() => field.clone(),
-        Some((tags, _)) => field.slice(tags_bytes(tags.len())..),
-        None => Bytes::new(),
+    if !flags.is_tagged() {
+        return field.clone();
     }
+    split(flags, field).map_or(Bytes::new(), |(tags, _)| field.slice(tags_bytes(tags.len())..))
 }
 
 /// The metadata field of a record with these tags, none of them twice; what is beyond 32 is left out.

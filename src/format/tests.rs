@@ -60,6 +60,7 @@ fn manifest() -> Manifest {
         created: Millis(77),
         cleared: Sequence(3),
         index_shards: 10,
+        stored: Sequence(2),
     }
 }
 
@@ -72,7 +73,8 @@ fn rows(count: usize) -> (Vec<Row>, u64) {
         let offset_units = (at / 16) as u32;
         at += class.len_bytes();
         let digest = Digest((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Row { digest, sequence: Sequence(100 + i as u64), offset_units, class, kind: kinds[i % 4], expires_s: i as u32 }
+        let (sequence, kind, is_dirty) = (Sequence(100 + i as u64), kinds[i % 4], i.is_multiple_of(8));
+        Row { digest, sequence, offset_units, class, kind, is_dirty, expires_s: i as u32 }
     };
     let rows = (0..count).map(row).collect();
     (rows, at)
@@ -297,7 +299,9 @@ fn a_row_of_an_unknown_kind_or_length_is_refused() {
     assert_eq!(with(3 | 6 << 11).map(|row| row.kind), Some(RecordKind::Marker));
     assert_eq!(with(3), None, "kind 0");
     assert_eq!(with(3 | 5 << 11), None, "a pad has no row");
-    assert_eq!(with(3 | 1 << 11 | 1 << 14), None, "a reserved bit");
+    assert_eq!(with(3 | 1 << 11 | 1 << 14).map(|row| (row.kind, row.is_dirty)), Some((RecordKind::Put, true)));
+    assert_eq!(with(3 | 2 << 11 | 1 << 14), None, "a delete is not dirty");
+    assert_eq!(with(3 | 1 << 11 | 1 << 15), None, "a reserved bit");
     assert_eq!(with(2 | 1 << 11), None, "shorter than any record");
     assert_eq!(with(1345 | 1 << 11), None, "longer than any record");
 }
@@ -344,7 +348,7 @@ fn an_undamaged_impossible_value_is_refused() {
     assert_eq!(with_id((1 << 62) - 1).map(|h| h.id), Ok(SegmentId::MAX));
     assert_eq!([with_id(1 << 62), with_id(u64::MAX)], [Err(HeaderDefect::Meaning); 2]);
     let good = manifest().encode().to_vec();
-    for (at, byte) in [(12, 1), (54, 1), (62, 1), (72, 1), (251, 1), (24, 1), (31, 1), (26, 0)] {
+    for (at, byte) in [(12, 1), (54, 1), (62, 1), (78, 1), (251, 1), (24, 1), (31, 1), (26, 0)] {
         assert_eq!(Manifest::decode(&sealed(good.clone(), at, byte)), Err(ManifestDefect::Meaning), "byte {at}");
     }
 }

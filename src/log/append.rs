@@ -251,7 +251,9 @@ impl Log {
         let was_clean = tail.rows.is_empty() || tail.is_clean();
         let filled = tail.push(&[&head, entry.key, entry.metadata, value], len, debit, spare);
         let expires_s = footer::expires_seconds(entry.expires);
-        tail.rows.push(Row { digest: entry.digest, sequence, offset_units, class, kind: entry.kind, expires_s });
+        let Entry { digest, kind, .. } = *entry;
+        let is_dirty = entry.flags.is_dirty();
+        tail.rows.push(Row { digest, sequence, offset_units, class, kind, is_dirty, expires_s });
         tail.newest = tail.newest.max(entry.created);
         let end = tail.end();
         drop(tail);

@@ -329,7 +329,11 @@ impl Log {
             }
             return;
         }
+        let is_dirty = self.dirty.at(location).is_some();
         let is_lost = self.forget(row.digest, location).is_some();
+        if is_lost && is_dirty {
+            self.counters.origin_lost.add_one();
+        }
         if is_lost {
             self.count_lost();
         }

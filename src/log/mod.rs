@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::backend::{Backend, BufferPool};
 use crate::clock::SteadyClock;
 use crate::config::Config;
+use crate::dirty::Dirty;
 use crate::entry::RefuseReason;
 use crate::error::{Error, Result};
 use crate::flight::Flights;
@@ -32,8 +33,8 @@ use crate::sync::{AsyncMutex, Mutex, Notify, Semaphore};
 use crate::types::{Digest, Durability, Group, SegmentId, Sequence};
 
 pub mod append;
-mod clear;
 mod flush;
+mod manifest;
 mod owed;
 mod publish;
 mod purge;
@@ -89,6 +90,7 @@ pub struct Log {
     pub(crate) flights: Arc<Flights>,
     pub(crate) held: Arc<Held>,
     pub(crate) pins: Pins,
+    pub(crate) dirty: Arc<Dirty>,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) clock: Arc<SteadyClock>,
@@ -142,6 +144,8 @@ pub struct LogParts {
     pub clock: Arc<SteadyClock>,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// What the origin does not have.
+    pub dirty: Arc<Dirty>,
     /// The directory's manifest.
     pub manifest: Manifest,
     /// The highest sequence in use.
@@ -157,6 +161,7 @@ impl Log {
             pool: BufferPool::new(budget.min(MOST_IDLE_BYTES)),
             budget: Arc::new(Semaphore::new(budget)),
             backend: parts.backend,
+            dirty: parts.dirty,
             pins: Pins::new(parts.config.pinned_bytes(parts.segments.segment_len_bytes())),
             config: parts.config,
             index: parts.index,
@@ -204,19 +209,19 @@ impl Log {
     }
 
     /// Bytes accepted that are not written yet.
-    pub fn dirty_bytes(&self) -> u64 {
-        let dirty = |s: &StreamLog| s.pending.lock().iter().map(|p| p.tail.lock().dirty_bytes()).sum::<u64>();
-        self.streams.iter().flatten().map(dirty).sum()
+    pub fn unwritten_bytes(&self) -> u64 {
+        let unwritten = |s: &StreamLog| s.pending.lock().iter().map(|p| p.tail.lock().unwritten_bytes()).sum::<u64>();
+        self.streams.iter().flatten().map(unwritten).sum()
     }
 
     /// Whether anything that was rewritten is not on the device.
-    pub fn has_dirty_rewrites(&self) -> bool {
-        let is_dirty = |s: &Arc<Segment>| {
+    pub fn has_unsynced_rewrites(&self) -> bool {
+        let is_unsynced = |s: &Arc<Segment>| {
             let (synced, end) = (s.synced(), s.tail.lock().end());
             end > DATA_START && synced < end
         };
         let mut groups = self.namespaces.groups();
-        let of_stream = |id: StreamId| self.stream(id).pending.lock().iter().any(is_dirty);
+        let of_stream = |id: StreamId| self.stream(id).pending.lock().iter().any(is_unsynced);
         groups.any(|group| of_stream(Stream::Reinserted.of(group)) || of_stream(Stream::Expiring.of(group)))
     }
 
@@ -361,10 +366,10 @@ impl Log {
         left(group) + fresh * segment
     }
 
-    /// Segments that stay free for what is pinned, besides the one that is kept for whatever eviction rewrites: a segment full of
+    /// Segments that stay free for what is pinned or dirty, besides the one that is kept for whatever eviction rewrites: a segment full of
     /// it may take more than one, for the padding between.
     pub fn free_for_pinned(&self) -> u64 {
-        u64::from(!self.pins.is_empty())
+        u64::from(!self.pins.is_empty() || !self.dirty.is_empty())
     }
 
     /// Whether markers are owed.

@@ -61,6 +61,7 @@ impl Log {
                 self.objects.move_head(from, at);
                 let longer_bytes = class_bytes(at.class) as i64 - class_bytes(from.class) as i64;
                 self.pins.moved(from, at, longer_bytes);
+                self.dirty.moved(from, at, sequence);
                 displaced(found);
                 self.segments.add_live(at.slot, class_bytes(at.class));
                 (Change::Move(at, older, hits), Some((sequence, found)))
@@ -79,7 +80,11 @@ impl Log {
                 }
                 displaced(found);
                 self.segments.add_live(at.slot, class_bytes(at.class));
-                (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((self.next_sequence(), found)))
+                let sequence = self.next_sequence();
+                if entry.flags.is_dirty() {
+                    self.dirty.add(at, entry.digest, sequence);
+                }
+                (Change::Put(at, found.is_some() || self.is_history_hidden()), Some((sequence, found)))
             }
             (Order::Newest | Order::Bury(..), _) => {
                 displaced(found);
@@ -170,6 +175,7 @@ impl Log {
     pub fn unserve(&self, at: Location) {
         self.segments.sub_live(at.slot, class_bytes(at.class));
         self.pins.end(at);
+        self.dirty.end(at);
         self.unserve_chunks(&self.objects.replace(at));
     }
 

@@ -28,11 +28,17 @@ pub(super) struct Parts {
     chunks: Vec<(Digest, SegmentId, Location)>,
     /// And the purges.
     pub(super) purges: Vec<(Sequence, Location)>,
+    /// And what is dirty.
+    pub(super) dirty: Vec<(Digest, Sequence, Location)>,
 }
 
 impl Parts {
-    pub(super) fn add(&mut self, row: &Row, at: Location, segment: SegmentId) {
+    /// `stored`: up to this sequence everything is at the origin.
+    pub(super) fn add(&mut self, row: &Row, at: Location, segment: SegmentId, stored: Sequence) {
         match row.kind {
+            RecordKind::Put if row.is_dirty && row.sequence > stored => {
+                self.dirty.push((row.digest, row.sequence, at));
+            }
             RecordKind::Head => self.heads.push((row.digest, at)),
             RecordKind::Chunk => self.chunks.push((row.digest, segment, at)),
             RecordKind::Purge => self.purges.push((row.sequence, at)),

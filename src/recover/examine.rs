@@ -34,7 +34,7 @@ pub(super) enum State {
     /// Not of this directory: left alone.
     Foreign(String),
     /// It holds records.
-    Used(Used),
+    Used(Box<Used>),
 }
 
 pub(super) struct Examined {
@@ -125,7 +125,7 @@ async fn look(r: &Recovery, slot: u16, file: Arc<dyn DiskFile>, is_locked: bool)
             one.report.records += u64::from(footer.trailer.rows);
             let (batch, parts, summary) = gather(r, slot, header.id, footer.rows());
             let (id, tag, newest) = (header.id, header.tag(), footer.trailer.newest);
-            one.state = State::Used(Used { id, tag, summary, newest, batch, parts, unsealed: None });
+            one.state = State::Used(Box::new(Used { id, tag, summary, newest, batch, parts, unsealed: None }));
         }
         Err(_) if !is_locked => return Ok(None),
         Err(defect) => {
@@ -166,7 +166,7 @@ async fn walk(r: &Recovery, one: &mut Examined, header: &SegmentHeader, resync: 
     }
     let (batch, parts, summary) = gather(r, one.slot, id, rows.iter().copied());
     let unsealed = Some(Unsealed { rows, synced: scanned.synced });
-    one.state = State::Used(Used { id, tag, summary, newest, batch, parts, unsealed });
+    one.state = State::Used(Box::new(Used { id, tag, summary, newest, batch, parts, unsealed }));
     Ok(())
 }
 
@@ -184,7 +184,7 @@ fn gather(r: &Recovery, slot: u16, id: SegmentId, rows: impl Iterator<Item = Row
     let (mut summary, mut parts) = (Summary::EMPTY, Parts::default());
     for row in rows.clone() {
         summary.add(&row);
-        parts.add(&row, location(&row), id);
+        parts.add(&row, location(&row), id, r.manifest.stored);
     }
     let found = rows.filter(|row| !matches!(row.kind, RecordKind::Chunk | RecordKind::Purge)).map(candidate);
     (r.index.batch(found.clone(), found), parts, summary)

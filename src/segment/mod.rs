@@ -207,6 +207,11 @@ impl Segment {
         self.horizon.store(newest.0, Ordering::Release);
     }
 
+    /// Whether it takes no more records, and is not sealed yet.
+    pub fn is_sealing(&self) -> bool {
+        !self.is_sealed() && self.tail.lock().is_closed()
+    }
+
     /// Whether nothing is written to it any more.
     pub fn is_sealed(&self) -> bool {
         self.sealed.load(Ordering::Acquire)

@@ -229,6 +229,7 @@ async fn next(
         class,
         // What it says is in its key.
         kind: if defect.is_some() && header.kind != RecordKind::Purge { RecordKind::Marker } else { header.kind },
+        is_dirty: defect.is_none() && header.flags.is_dirty(),
         expires_s: footer::expires_seconds(header.expires),
     };
     look(Seen::Record { offset: at, header, key, metadata, value, row: Some(row), defect });

@@ -112,7 +112,7 @@ impl Tail {
     }
 
     /// Bytes that are not written yet.
-    pub fn dirty_bytes(&self) -> u64 {
+    pub fn unwritten_bytes(&self) -> u64 {
         let queued: usize = self.queued.iter().map(|q| q.buf.len()).sum();
         (queued + self.open.as_ref().map_or(0, |o| o.len)) as u64
     }

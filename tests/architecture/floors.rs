@@ -18,7 +18,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use super::source::{Source, ident, inside, is_path_separator, is_punct};
 
 /// Module, floor, and the step within the ground floor.
-const FLOORS: [(&str, u8, u8); 25] = [
+const FLOORS: [(&str, u8, u8); 26] = [
     ("types", 0, 0),
     ("sync", 0, 0),
     ("error", 0, 1),
@@ -38,6 +38,7 @@ const FLOORS: [(&str, u8, u8); 25] = [
     ("marks", 2, 0),
     ("namespaces", 2, 0),
     ("pins", 2, 0),
+    ("dirty", 2, 0),
     ("log", 3, 0),
     ("read", 3, 0),
     ("recover", 4, 0),

@@ -1,5 +1,6 @@
 //! A cache in front of an origin: what is written goes there, and the cache is never behind it (A7, P2).
 
+mod back;
 #[path = "../common/mod.rs"]
 mod common;
 mod crashes;

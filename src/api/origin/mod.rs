@@ -1,5 +1,6 @@
 //! A cache in front of the place where its values come from.
 
+mod back;
 mod turns;
 mod write;
 
@@ -9,6 +10,8 @@ use bytes::Bytes;
 
 use super::{BoxFuture, DiskCache, FetchOptions, Fetched, Hit, SetOptions, SetOutcome};
 use crate::error::{BoxError, Error, Result};
+use back::Back;
+pub use back::WriteBack;
 use turns::Turns;
 use write::Change;
 
@@ -100,10 +103,16 @@ pub struct OriginCache {
     shared: Arc<Shared>,
 }
 
+/// What a write does.
+enum Mode {
+    Forward(WriteMode),
+    Back(Back),
+}
+
 struct Shared {
     cache: DiskCache,
     origin: Arc<dyn Origin>,
-    mode: WriteMode,
+    mode: Mode,
     fetch: FetchOptions,
     turns: Arc<Turns>,
 }
@@ -117,12 +126,16 @@ impl DiskCache {
     /// This cache in front of an origin. `fetch` says whether failed loads are remembered, and with them that the origin has
     /// no value of a key ([`FetchOptions::negative_ttl`]).
     pub fn with_origin(&self, origin: Arc<dyn Origin>, mode: WriteMode, fetch: FetchOptions) -> OriginCache {
-        let shared = Shared { cache: self.clone(), origin, mode, fetch, turns: Arc::default() };
-        OriginCache { shared: Arc::new(shared) }
+        OriginCache::new(self, origin, Mode::Forward(mode), fetch)
     }
 }
 
 impl OriginCache {
+    fn new(cache: &DiskCache, origin: Arc<dyn Origin>, mode: Mode, fetch: FetchOptions) -> Self {
+        let shared = Shared { cache: cache.clone(), origin, mode, fetch, turns: Arc::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// The cache.
     pub fn cache(&self) -> &DiskCache {
         &self.shared.cache
@@ -141,6 +154,10 @@ impl OriginCache {
     /// Outside of a tokio runtime.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Hit>> {
         let (shared, key) = (&self.shared, key.as_ref());
+        if let Mode::Back(_) = shared.mode {
+            // Until the index is there every get is a miss, and the origin may have less than the cache.
+            shared.cache.engine.wait().await?;
+        }
         let load = || async {
             // Now that the flight is known: a write that begins later outdates it, one that has begun is waited for.
             shared.turns.passed(key).await;
@@ -201,6 +218,10 @@ impl OriginCache {
 
 impl std::fmt::Debug for OriginCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OriginCache").field("mode", &self.shared.mode).finish_non_exhaustive()
+        let mode: &dyn std::fmt::Debug = match &self.shared.mode {
+            Mode::Forward(mode) => mode,
+            Mode::Back(_) => &"Back",
+        };
+        f.debug_struct("OriginCache").field("mode", mode).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{OriginCache, Shared, WriteMode};
+use super::{Mode, OriginCache, Shared, WriteMode};
 use crate::entry::{RefuseReason, SetOptions, SetOutcome};
 use crate::error::{BoxError, Error, Result};
 use crate::sync::task;
@@ -34,31 +34,40 @@ impl OriginCache {
 impl Shared {
     async fn change(&self, key: Bytes, change: Change) -> Result<Option<SetOutcome>> {
         let _turn = self.turns.take(&key).await;
+        if let Change::Set(value, options) = &change
+            && let Some(stored) = self.write_back(&key, value, options).await?
+        {
+            return Ok(Some(stored));
+        }
+        self.flush_key(&key).await?;
         // What was cached is older than what the origin may take from here on, whatever comes.
         self.cache.delete(&key).await?;
-        let counters = self.cache.engine.counters();
-        let failed = |op: &'static str| {
-            move |source: BoxError| {
-                counters.origin_failures.add_one();
-                Error::Origin { op, source }
-            }
-        };
         match change {
             Change::Delete => {
-                self.origin.remove(&key).await.map_err(failed("remove the key"))?;
-                counters.origin_removes.add_one();
+                self.origin.remove(&key).await.map_err(|e| self.failed("remove the key", e))?;
+                self.cache.engine.counters().origin_removes.add_one();
                 Ok(None)
             }
             Change::Set(value, options) => {
-                let stored = self.origin.store(&key, value.clone(), options.metadata.clone()).await;
-                stored.map_err(failed("store the value"))?;
-                counters.origin_stores.add_one();
+                self.store(&key, value.clone(), options.metadata.clone()).await?;
                 match self.mode {
-                    WriteMode::Around => Ok(None),
-                    WriteMode::Through => self.cache_it(&key, value, options).await.map(Some),
+                    Mode::Forward(WriteMode::Around) => Ok(None),
+                    _ => self.cache_it(&key, value, options).await.map(Some),
                 }
             }
         }
+    }
+
+    /// The origin takes a value.
+    pub(super) async fn store(&self, key: &[u8], value: Bytes, metadata: Bytes) -> Result<()> {
+        self.origin.store(key, value, metadata).await.map_err(|e| self.failed("store the value", e))?;
+        self.cache.engine.counters().origin_stores.add_one();
+        Ok(())
+    }
+
+    fn failed(&self, op: &'static str, source: BoxError) -> Error {
+        self.cache.engine.counters().origin_failures.add_one();
+        Error::Origin { op, source }
     }
 
     async fn cache_it(&self, key: &[u8], value: Bytes, options: SetOptions) -> Result<SetOutcome> {

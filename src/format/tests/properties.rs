@@ -76,14 +76,14 @@ proptest! {
     fn segment_headers_and_manifests_round_trip(
         (id, directory_id, group) in (0..1_u64 << 62, any::<u64>(), any::<u64>()), index_shards in 1_u64..=1024,
         blocks in 2_u64..=1 << 18,
-        (created, cleared) in (0..1_u64 << 48, 0..1_u64 << 48),
+        (created, cleared, stored) in (0..1_u64 << 48, 0..1_u64 << 48, 0..1_u64 << 48),
         (stream, seed) in (0_u8..=3, any::<[u8; 16]>()),
     ) {
         let (segment_len_bytes, created) = (blocks * 4096, Millis(created));
         let header = SegmentHeader { id: SegmentId(id), segment_len_bytes, created, stream, directory_id, group };
         prop_assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
-        let cleared = Sequence(cleared);
-        let manifest = Manifest { directory_id, segment_len_bytes, seed, created, cleared, index_shards };
+        let (cleared, stored) = (Sequence(cleared), Sequence(stored));
+        let manifest = Manifest { directory_id, segment_len_bytes, seed, created, cleared, index_shards, stored };
         prop_assert!(Manifest::decode(&manifest.encode()) == Ok(manifest));
     }
 

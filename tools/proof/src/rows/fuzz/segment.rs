@@ -43,6 +43,7 @@ pub fn body(data: &[u8]) {
             created: NOW,
             cleared: Sequence(0),
             index_shards: 1,
+            stored: Sequence(0),
         };
         sim.write_file(Path::new(reports::DIR).join("MANIFEST"), manifest.encode()).expect("a fresh disk");
     }
@@ -175,6 +176,7 @@ impl File {
             offset_units: (at / 16) as u32,
             class,
             kind,
+            is_dirty: false,
             expires_s: footer::expires_seconds(header.expires),
         }));
     }

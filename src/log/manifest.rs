@@ -1,9 +1,10 @@
-//! What a `clear` says in the manifest, and what eviction says there for want of room.
+//! What is said in the manifest: by a `clear`, by eviction for want of room, and by who brings to the origin what is dirty.
 
 use super::Log;
 use crate::catalog;
+use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
-use crate::types::Sequence;
+use crate::types::{Durability, Sequence};
 
 impl Log {
     /// Whether a `clear` emptied the index, but has not said so on disk yet.
@@ -27,6 +28,25 @@ impl Log {
             *manifest = next;
         }
         is_said
+    }
+
+    /// Says in the manifest up to which sequence everything dirty is at the origin by now, if it has become more.
+    ///
+    /// # Errors
+    /// `WriteFailed`, `Io`.
+    pub async fn write_stored(&self) -> Result<()> {
+        let mut manifest = self.manifest.lock().await;
+        let stored = self.dirty.stored_up_to(self.last_sequence());
+        if stored <= manifest.stored {
+            return Ok(());
+        }
+        // What replaced something that is dirty no more for that is on the device before this says that nothing is.
+        self.settle_written(Durability::Synced).await?;
+        let next = Manifest { stored, ..*manifest };
+        let written = catalog::write_manifest(&*self.backend, self.segments.dir(), &next).await;
+        written.map_err(Error::io("write the manifest of", self.segments.dir()))?;
+        *manifest = next;
+        Ok(())
     }
 
     /// Says in the manifest what was cleared, if it does not yet. Tried again by the upkeep until it succeeds.
