@@ -31,18 +31,22 @@ impl Engine {
         Owner::new(self.log.dirty.clone(), prefix)
     }
 
-    /// Whether a value can be written as dirty, with no more than `most_bytes` of records that are. One that expires could be gone
-    /// before the origin has it, and one in chunks could lose some.
+    /// What a value would take on disk, if it can be written as dirty: one that expires could be gone before the origin has it, and
+    /// one in chunks could lose some.
     ///
     /// # Errors
     /// `InvalidInput`.
-    pub fn takes_dirty(&self, key: &[u8], value: &[u8], options: &SetOptions, most_bytes: u64) -> Result<bool> {
+    pub fn dirty_len(&self, key: &[u8], value: &[u8], options: &SetOptions) -> Result<Option<u64>> {
         let times = self.times(key, options, 0)?;
         let metadata_len = options.metadata.len() + tags::tags_bytes(options.tags.len());
-        let Some(class) = record::record_len(key.len(), metadata_len, value.len()) else { return Ok(false) };
-        let has_room = self.log.dirty.bytes() + class.len_bytes() <= most_bytes;
-        let is_whole = self.log.fits_a_segment(class.len_bytes()) && value.len() as u64 <= self.max_value_bytes();
-        Ok(times.expires.is_none() && has_room && is_whole)
+        let class = record::record_len(key.len(), metadata_len, value.len()).map(|class| class.len_bytes());
+        let is_short = value.len() as u64 <= self.max_value_bytes();
+        Ok(class.filter(|&len| times.expires.is_none() && is_short && self.log.fits_a_segment(len)))
+    }
+
+    /// What is dirty takes so many bytes on disk.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.log.dirty.bytes()
     }
 
     /// To be held while a dirty value is being written.

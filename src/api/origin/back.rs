@@ -195,7 +195,8 @@ impl Shared {
     ) -> Result<Option<SetOutcome>> {
         let Mode::Back(back) = &self.mode else { return Ok(None) };
         let engine = self.cache.engine.wait().await?;
-        if !engine.takes_dirty(&self.cache.key(key)?, value, options, back.max_dirty_bytes)? {
+        let Some(len_bytes) = engine.dirty_len(&self.cache.key(key)?, value, options)? else { return Ok(None) };
+        if engine.dirty_bytes() + len_bytes > back.max_dirty_bytes {
             back.wake.notify_one();
             return Ok(None);
         }
