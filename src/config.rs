@@ -16,12 +16,12 @@ pub use namespaces::{MAX_NAMESPACES, NamespaceConfig};
 pub const MIN_SEGMENT_LEN_BYTES: u64 = 64 << 10;
 /// The largest segment, in bytes: a slot of the index has 22 bits for the offset, in units of 16 bytes.
 pub const MAX_SEGMENT_LEN_BYTES: u64 = 64 << 20;
-/// Fewest segments of a cache, and of a namespace with segments of its own: one open in each append stream, one being
-/// drained, one ready.
+/// Fewest segments of a cache, and of a namespace with segments of its own: one open in each of the three append streams that
+/// so small a one has, one being drained, one ready. The two streams more that two logs need come with 12 segments.
 pub const MIN_SEGMENTS: u64 = 5;
-/// Segments that a cache cannot do without where eviction is told to keep something: one open in each append stream, one being
-/// drained, and three ahead of need.
-pub const MIN_SEGMENTS_BESIDE_KEPT: u64 = 8;
+/// Segments that a cache cannot do without where eviction is told to keep something: one open in each of the five append
+/// streams, one being drained, and three ahead of need.
+pub const MIN_SEGMENTS_BESIDE_KEPT: u64 = 9;
 /// Most segments of a cache: a slot of the index numbers them with 16 bits.
 pub const MAX_SEGMENTS: u64 = 1 << 16;
 /// What the manifest and the lock file may take, counted against the capacity.
@@ -135,6 +135,11 @@ impl Default for Config {
     }
 }
 
+/// The most that eviction can be told to keep in so many segments, in bytes.
+pub(crate) fn most_kept_bytes(segments: u64, segment_len_bytes: u64) -> u64 {
+    segments.saturating_sub(MIN_SEGMENTS_BESIDE_KEPT) * segment_len_bytes / 2
+}
+
 impl Config {
     /// The segment length that a new directory gets: as configured, or from the capacity, so that a large cache has
     /// segments of [`MAX_SEGMENT_LEN_BYTES`] and a small one about 64 of them.
@@ -160,7 +165,7 @@ impl Config {
     /// The most that eviction can be told to keep, in bytes: half of what the segments hold beyond
     /// [`MIN_SEGMENTS_BESIDE_KEPT`].
     pub fn most_kept_bytes(&self, segment_len_bytes: u64) -> u64 {
-        self.max_segments(segment_len_bytes).saturating_sub(MIN_SEGMENTS_BESIDE_KEPT) * segment_len_bytes / 2
+        most_kept_bytes(self.max_segments(segment_len_bytes), segment_len_bytes)
     }
 
     /// How much may be pinned with segments of this length, in bytes.

@@ -146,7 +146,7 @@ async fn pins_end_with_the_process_and_what_is_held_is_written_to_be_pinned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_eviction_can_keep_is_refused_at_open() {
     let most = small(SEGMENTS).most_kept_bytes(SEGMENT_LEN_BYTES);
-    assert_eq!(most, 4 * SEGMENT_LEN_BYTES);
+    assert_eq!(most, (SEGMENTS - 9) * SEGMENT_LEN_BYTES / 2);
     let try_open = |pinned_bytes| {
         let config = Config { pinned_bytes: Some(pinned_bytes), ..small(SEGMENTS) };
         DiskCache::builder("/cache").config(config).backend_with(Arc::new(Sim::new(1))).open()

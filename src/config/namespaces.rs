@@ -72,7 +72,7 @@ impl Config {
             if share > 0 && share < least {
                 return bad(format!(
                     "share_bytes of the namespace {name:?} is {share}; with segments of {segment_len_bytes} bytes it must \
-                     be 0, or at least {least}: one open in each of its append streams, one being drained"
+                     be 0, or at least {least}, so that its append streams have room"
                 ));
             }
             if let Some(quota) = quota.filter(|&quota| quota < least.max(share)) {

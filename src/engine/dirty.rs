@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::get::ATTEMPTS;
+use crate::config;
 use crate::dirty::{Begun, Owner};
 use crate::entry::SetOptions;
 use crate::error::{Error, Result};
@@ -54,10 +55,13 @@ impl Engine {
         self.log.dirty.begin(self.log.last_sequence())
     }
 
-    /// The most bytes of records that may be dirty: what is pinned and what is dirty must leave eviction room.
-    pub fn most_dirty_bytes(&self) -> u64 {
+    /// The most bytes of records that may be dirty of keys with this prefix: what is pinned and what is dirty must leave eviction
+    /// room, in the cache and within a namespace's quota.
+    pub fn most_dirty_bytes(&self, prefix: &[u8]) -> u64 {
         let segment_len_bytes = self.segments.segment_len_bytes();
-        let most = self.config.most_kept_bytes(segment_len_bytes);
+        let group = self.namespaces.group_of_key(&[prefix, b"any"].concat());
+        let segments = self.segments.quota(group).unwrap_or(u64::MAX).min(self.segments.limit());
+        let most = config::most_kept_bytes(segments, segment_len_bytes);
         most.saturating_sub(self.config.pinned_bytes(segment_len_bytes))
     }
 

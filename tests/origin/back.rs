@@ -149,6 +149,22 @@ async fn wrong_options_are_refused_and_so_is_a_second_handle() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_does_not_wait_for_the_origin_and_a_flush_ends_though_nobody_waits() {
+    let (sim, origin) = (Sim::new(1), Mock::shut());
+    let cache = open(&sim).await;
+    let back = over(&cache, &origin, WriteBack::new().flush_interval(NEVER)).await;
+    back.set("key", "v1").await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(20), back.flush()).await.is_err(), "the origin is slow");
+    back.set("key", "v2").await.unwrap();
+    assert_eq!((shown(&back, "key").await, taken(&origin).len()), (Some("v2".into()), 0));
+    origin.gate.add_permits(1);
+    eventually("the flush that nobody waits for", || !taken(&origin).is_empty()).await;
+    origin.gate.add_permits(1 << 20);
+    back.flush().await.unwrap();
+    assert_eq!((taken(&origin), cache.stats().origin_dirty_entries), (vec!["key v1".into(), "key v2".into()], 0));
+}
+
 /// Many times what the cache holds, past the handle.
 async fn flood(cache: &DiskCache) {
     for n in 0..800 {

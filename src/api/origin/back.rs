@@ -99,13 +99,14 @@ impl DiskCache {
         if flush_interval.is_zero() {
             return Err(Error::InvalidInput("the flush interval is zero; a millisecond is the shortest".into()));
         }
-        let most = engine.most_dirty_bytes();
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let most = engine.most_dirty_bytes(prefix);
         if let Some(bytes) = max_dirty_bytes.filter(|bytes| *bytes > most) {
             return Err(Error::InvalidInput(format!(
-                "max_dirty_bytes is {bytes}; with this capacity, and beside what may be pinned, at most {most}"
+                "max_dirty_bytes is {bytes}; with this capacity or quota, and beside what may be pinned, at most {most}"
             )));
         }
-        let Some(owner) = engine.own_dirty(self.prefix.as_deref().unwrap_or_default()) else {
+        let Some(owner) = engine.own_dirty(prefix) else {
             return Err(Error::InvalidInput(
                 "there is another write-back handle for these keys; clone that one, or drop it first".into(),
             ));
@@ -135,7 +136,8 @@ impl OriginCache {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn flush(&self) -> Result<()> {
-        self.shared.flush_all().await.map(drop)
+        let shared = self.shared.clone();
+        to_its_end(async move { shared.flush_all().await }).await
     }
 
     /// As [`OriginCache::flush`], for these keys.
@@ -151,7 +153,17 @@ impl OriginCache {
         for key in keys {
             digests.push(engine.check_key(&self.shared.cache.key(key.as_ref())?)?);
         }
-        self.shared.flush_each(digests).await.map(drop)
+        let shared = self.shared.clone();
+        to_its_end(async move { shared.flush_each(digests).await }).await
+    }
+}
+
+/// In a task of its own: what the origin was asked for must not take effect after this was given up.
+async fn to_its_end(flush: impl Future<Output = Result<usize>> + Send + 'static) -> Result<()> {
+    match task::spawn(flush).await {
+        Ok(flushed) => flushed.map(drop),
+        // Lost only with the runtime.
+        Err(_) => Err(Error::Closed),
     }
 }
 
@@ -248,11 +260,11 @@ impl Shared {
     async fn flush_one(&self, digest: Digest) -> Result<bool> {
         let Some(due) = self.cache.engine.wait().await?.due(digest).await? else { return Ok(false) };
         let Some(key) = self.cache.own_key(&due.key) else { return Ok(false) };
-        let _turn = self.turns.take(&key).await;
+        let _store = self.stores.take(&key).await;
         self.flush_key(&key).await
     }
 
-    /// Brings what is dirty of a key to the origin, in the key's turn. Whether there was anything.
+    /// Brings what is dirty of a key to the origin, whose turn it is to do so. Whether there was anything.
     pub(super) async fn flush_key(&self, key: &Bytes) -> Result<bool> {
         if !matches!(self.mode, Mode::Back(_)) {
             return Ok(false);

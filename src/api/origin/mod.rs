@@ -114,7 +114,10 @@ struct Shared {
     origin: Arc<dyn Origin>,
     mode: Mode,
     fetch: FetchOptions,
+    /// Of writing a key.
     turns: Arc<Turns>,
+    /// Of bringing a key to the origin: who writes one waits for that only where the origin is asked.
+    stores: Arc<Turns>,
 }
 
 /// The origin has no value of a key: for those who share the load, and for who remembers it.
@@ -132,7 +135,8 @@ impl DiskCache {
 
 impl OriginCache {
     fn new(cache: &DiskCache, origin: Arc<dyn Origin>, mode: Mode, fetch: FetchOptions) -> Self {
-        let shared = Shared { cache: cache.clone(), origin, mode, fetch, turns: Arc::default() };
+        let (turns, stores) = Default::default();
+        let shared = Shared { cache: cache.clone(), origin, mode, fetch, turns, stores };
         Self { shared: Arc::new(shared) }
     }
 

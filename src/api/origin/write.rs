@@ -39,6 +39,7 @@ impl Shared {
         {
             return Ok(Some(stored));
         }
+        let _store = self.stores.take(&key).await;
         self.flush_key(&key).await?;
         // What was cached is older than what the origin may take from here on, whatever comes.
         self.cache.delete(&key).await?;
