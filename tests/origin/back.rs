@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use esker::backend::sim::{FaultPlan, Sim};
-use esker::{BackendKind, DiskCache, Durability, Error, FetchOptions, OriginCache, SetOptions, WriteBack};
+use esker::{BackendKind, Config, DiskCache, Durability, Error, FetchOptions, OriginCache, SetOptions, WriteBack};
 
 use super::common::{Dice, SEGMENT_LEN_BYTES, small};
 use super::{Mock, eventually};
@@ -14,7 +14,8 @@ use super::{Mock, eventually};
 const NEVER: Duration = Duration::from_secs(3_600);
 
 async fn open(sim: &Sim) -> DiskCache {
-    DiskCache::builder("/cache").config(small(16)).backend_with(Arc::new(sim.clone())).open().await.unwrap()
+    let config = Config { io_timeout_ms: 2_000, ..small(16) };
+    DiskCache::builder("/cache").config(config).backend_with(Arc::new(sim.clone())).open().await.unwrap()
 }
 
 async fn over(cache: &DiskCache, origin: &Arc<Mock>, options: WriteBack) -> OriginCache {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use esker::backend::sim::Sim;
-use esker::{DiskCache, Durability, FetchOptions, OriginCache, SetOptions, WriteMode};
+use esker::{Config, DiskCache, Durability, FetchOptions, OriginCache, SetOptions, WriteMode};
 
 use super::Mock;
 use super::common::{Dice, small};
@@ -64,7 +64,9 @@ impl esker::Origin for Dying {
 }
 
 async fn open(sim: &Sim) -> DiskCache {
-    DiskCache::builder("/cache").config(small(8)).backend_with(Arc::new(sim.clone())).open().await.unwrap()
+    // Who waits for room on a disk that is gone does not wait long.
+    let config = Config { io_timeout_ms: 1_000, ..small(8) };
+    DiskCache::builder("/cache").config(config).backend_with(Arc::new(sim.clone())).open().await.unwrap()
 }
 
 /// Reads and writes until the cache is dead, or for a while.
