@@ -249,3 +249,21 @@ async fn the_policy_can_be_changed_while_the_cache_is_open() {
     cache.close().await.unwrap();
     assert!(matches!(cache.set_admission(AdmissionPolicy::All).await, Err(Error::Closed)));
 }
+
+/// What is fetched is held like what is set, unless something was done to its key meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_is_held_unless_it_is_outdated() {
+    let cache = Place::new(SECOND_USE).open().await;
+    let fetched =
+        |key: &'static str| cache.get_or_fetch(key, FetchOptions::new(), async || Ok::<_, Error>(Fetched::new("v")));
+    assert_eq!(fetched("k").await.unwrap().value()[..], b"v"[..]);
+    assert_eq!((get(&cache, "k").await, cache.stats().counts.entries_held), (Some("v".into()), 1));
+    let outdating = cache.clone();
+    let fetch = async move || {
+        outdating.delete("gone").await?;
+        Ok::<_, Error>(Fetched::new("old"))
+    };
+    let hit = cache.get_or_fetch("gone", FetchOptions::new(), fetch).await.unwrap();
+    assert_eq!(hit.value()[..], b"old"[..], "whoever asked before gets it");
+    assert_eq!((get(&cache, "gone").await, cache.stats().counts.entries_held), (None, 1));
+}

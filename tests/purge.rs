@@ -245,6 +245,9 @@ async fn a_damaged_purge_costs_what_is_older_and_nothing_comes_back() {
             let sim = place.sim.reopen();
             let place = Place { sim: sim.clone(), clock: place.clock.clone(), config: place.config.clone() };
             let cache = place.open().await;
+            // Once: then the manifest says what it may have covered.
+            let damaged = u64::from(!is_readable && open == 0);
+            assert_eq!(cache.recovery_report().dropped_damaged, damaged, "byte {offset_in_record}, open {open}");
             let expected: &[&str] = if is_readable { &["a", "b/1", "ab"] } else { &[] };
             assert_eq!(served(&cache, &KEYS).await, expected, "byte {offset_in_record}, open {open}");
             assert_eq!(served(&cache, &["later"]).await, ["later"], "byte {offset_in_record}, open {open}");
@@ -354,4 +357,51 @@ impl Place {
     fn clock_now(&self) -> Millis {
         esker::clock::Clock::now(&*self.clock)
     }
+}
+
+/// Whoever gives up a purge that waits for room has purged all the same; what is set afterwards is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_dropped_while_it_waits_is_done() {
+    let mut place = Place::new(31, 64);
+    place.config.write_buffer_bytes = 1 << 20;
+    let cache = place.open().await;
+    for key in ["a1", "a2", "b1"] {
+        set(&cache, key).await;
+    }
+    cache.sync().await.unwrap();
+    place.sim.set_faults(FaultPlan { stalled: vec![OpKind::Write], ..FaultPlan::default() });
+    let mut filled = 0;
+    while cache.try_set(format!("c{filled}"), vec![0; 10_000]).await.unwrap().is_stored() {
+        filled += 1;
+    }
+    let purge = tokio::time::timeout(Duration::from_millis(50), cache.purge_prefix("a"));
+    assert!(purge.await.is_err(), "it does not wait for room after {filled} sets");
+    assert_eq!(served(&cache, &["a1", "a2", "b1"]).await, ["b1"]);
+    place.sim.clear_faults();
+    cache.sync().await.unwrap();
+    set(&cache, "a2").await;
+    assert_eq!(served(&cache, &["a1", "a2", "b1"]).await, ["a2", "b1"]);
+    cache.sync().await.unwrap();
+    let cache = place.reopen(cache, true).await;
+    assert_eq!(served(&cache, &["a1", "a2", "b1"]).await, ["a2", "b1"]);
+}
+
+/// What an open reads of the purges that it finds is in its report.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_recovery_reads_of_purges_is_counted() {
+    let mut read = Vec::new();
+    for is_purge in [false, true] {
+        let mut place = Place::new(32, 16);
+        let cache = place.open().await;
+        set(&cache, "a1").await;
+        if is_purge {
+            cache.purge_prefix("a").await.unwrap();
+        } else {
+            assert!(cache.delete("a1").await.unwrap());
+        }
+        cache.close().await.unwrap();
+        let cache = place.reopen(cache, false).await;
+        read.push(cache.recovery_report().bytes_read);
+    }
+    assert_eq!(read[1], read[0] + 48, "the purge's record, besides the footers");
 }

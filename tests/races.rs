@@ -4,14 +4,15 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use common::hook::{Hook, Hooked};
 use esker::backend::IoFuture;
 use esker::backend::sim::{FaultPlan, OpKind, ReadNow, Sim};
+use esker::clock::ManualClock;
 use esker::config::DIRECTORY_OVERHEAD_BYTES;
-use esker::{Config, DiskCache, Durability, SetOptions};
+use esker::{Config, DiskCache, Durability, Millis, SetOptions};
 
 const DIR: &str = "/cache";
 const SEGMENT_LEN_BYTES: u64 = 64 << 10;
@@ -239,4 +240,31 @@ async fn a_delete_between_forgetting_and_freeing_holds() {
     }
     let dead = dead.lock().expect("the copy").take().expect("a copy");
     assert!(!serves(&builder(dead).open().await.expect("open"), "k").await, "what was deleted came back");
+}
+
+/// A get that reads an entry which has expired, while another value takes its place in the index: it leaves that one alone.
+#[tokio::test]
+async fn a_slow_get_does_not_bury_what_replaced_an_expired_entry() {
+    let (sim, clock) = (Sim::new(4), Arc::new(ManualClock::new(Millis(1_700_000_000_000))));
+    sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
+    let (armed, cell) = (Arc::new(AtomicBool::new(false)), Arc::<OnceLock<DiskCache>>::default());
+    let (is_armed, inside) = (armed.clone(), cell.clone());
+    let hook: Hook = Arc::new(move |op, _: &Path| {
+        let cache = inside.get().filter(|_| op == OpKind::Read && is_armed.swap(false, Ordering::SeqCst))?.clone();
+        let set: IoFuture<()> = Box::pin(async move {
+            assert!(cache.set("k", "new").await.expect("set").is_stored());
+            Ok(())
+        });
+        Some(set)
+    });
+    let backend = Hooked { inner: Arc::new(sim.clone()), hook, linger: Duration::ZERO };
+    let cache = builder(backend).clock(clock.clone()).open().await.expect("open");
+    assert!(cell.set(cache.clone()).is_ok());
+    let options = synced().ttl(Duration::from_secs(1));
+    assert!(cache.set_with("k", "old", options).await.expect("set").is_stored());
+    clock.advance(1_000);
+    armed.store(true, Ordering::SeqCst);
+    let _ = cache.get("k").await.expect("get");
+    assert!(!armed.load(Ordering::SeqCst), "nothing came between");
+    assert_eq!(cache.get("k").await.expect("get").expect("it is there").value()[..], b"new"[..]);
 }

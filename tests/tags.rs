@@ -12,7 +12,7 @@ use esker::clock::ManualClock;
 use esker::inspect::{EntryState, Inspector, PurgedBy, Verdict};
 use esker::{
     AdmissionPolicy, Config, DiskCache, Durability, Error, EvictReason, FetchOptions, Fetched, MAX_METADATA_BYTES,
-    MAX_TAG_BYTES, MAX_TAGS, Millis, SetOptions, SetOutcome,
+    MAX_TAG_BYTES, MAX_TAGS, Millis, PinOutcome, SetOptions, SetOutcome,
 };
 
 const DIR: &str = "/cache";
@@ -398,4 +398,23 @@ async fn a_purge_by_tag_does_not_bring_back_what_its_entries_replaced() {
         shown.extend(cache.get("key").await.unwrap().map(|hit| (seed, hit.value().clone())));
     }
     assert_eq!(shown, []);
+}
+
+/// Trap 1. What is pinned moves from segment to segment, longer than the mark of a purge lasts: it must not move any more once it
+/// is purged, though nobody asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pinned_and_purged_does_not_outlive_the_mark() {
+    let place = Place::new(9, 16);
+    let cache = place.open().await;
+    for key in ["plain", "red"] {
+        set(&cache, key, if key == "red" { &["red"] } else { &[] }).await;
+        assert_eq!(cache.pin(key).await.unwrap(), PinOutcome::Pinned);
+    }
+    cache.purge_tag("red").await.unwrap();
+    let remembered = cache.stats().purge_marks;
+    for n in 0..2_000 {
+        assert!(cache.set(format!("churn {n}"), vec![7; 4_000]).await.unwrap().is_stored());
+    }
+    assert!(cache.stats().purge_marks < remembered, "the mark is there still, which proves nothing");
+    assert!(cache.contains("plain").await.unwrap() && !cache.contains("red").await.unwrap());
 }

@@ -297,6 +297,7 @@ fn a_row_of_an_unknown_kind_or_length_is_refused() {
     };
     assert!(with(3 | 1 << 11).is_some());
     assert_eq!(with(3 | 6 << 11).map(|row| row.kind), Some(RecordKind::Marker));
+    assert_eq!(with(3 | 7 << 11).map(|row| row.kind), Some(RecordKind::Purge));
     assert_eq!(with(3), None, "kind 0");
     assert_eq!(with(3 | 5 << 11), None, "a pad has no row");
     assert_eq!(with(3 | 1 << 11 | 1 << 14).map(|row| (row.kind, row.is_dirty)), Some((RecordKind::Put, true)));

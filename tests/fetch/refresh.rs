@@ -156,3 +156,17 @@ async fn a_fetch_in_the_background_keeps_no_cache_open() {
     cache.close().await.unwrap();
     slow.let_go(1);
 }
+
+/// P2. A newer value that is refused leaves the older one behind no more than a `set` that is refused does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_value_from_the_background_takes_the_stale_one_with_it() {
+    let mut machine = Machine::new();
+    machine.config.max_value_bytes = Some(1_000);
+    let cache = machine.open().await;
+    let origin = Origin::open();
+    assert_eq!(refresh(&cache, value(&origin, "old")).await, "old");
+    machine.clock.advance(60_001);
+    assert_eq!(refresh(&cache, origin.fetch_with(vec![b'x'; 1_001], ttl(60))).await, "old", "it is stale, not gone");
+    eventually("the newer one is refused", || cache.stats().counts.refused_too_large == 1).await;
+    assert_eq!(refresh(&cache, value(&origin, "newest")).await, "newest", "what is known to be outdated is not served");
+}

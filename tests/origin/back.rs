@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use esker::backend::sim::{FaultPlan, Sim};
+use esker::backend::sim::{DiskError, FaultPlan, OpKind, Sim, When};
 use esker::{BackendKind, Config, DiskCache, Durability, Error, FetchOptions, OriginCache, SetOptions, WriteBack};
 
 use super::common::{Dice, SEGMENT_LEN_BYTES, small};
@@ -326,4 +326,21 @@ async fn what_was_stored_before_a_crash_gets_to_the_origin_after_it() {
     }
     let recovered = recovered.into_inner();
     assert!(recovered > 20, "{recovered} dirty entries were found at an open: it proves little");
+}
+
+/// What the disk loses before the origin has it is counted apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_loses_before_the_origin_has_it_is_counted() {
+    let (sim, origin) = (Sim::new(1), Mock::new());
+    let cache = open(&sim).await;
+    let back = over(&cache, &origin, WriteBack::new().flush_interval(NEVER)).await;
+    back.flush().await.unwrap();
+    assert!(cache.set("plain", "v").await.unwrap().is_stored());
+    back.set("key", "v").await.unwrap();
+    sim.set_faults(FaultPlan::default().fail_on("seg-", OpKind::Sync, When::Always, DiskError::Eio));
+    assert!(matches!(back.flush().await, Err(Error::WriteFailed)), "it is not brought there before it is durable");
+    assert!(taken(&origin).is_empty());
+    let counts = cache.stats().counts;
+    assert_eq!((counts.origin_lost, counts.entries_lost), (1, 2));
+    assert_eq!((shown(&back, "key").await, cache.stats().origin_dirty_entries), (None, 0));
 }
