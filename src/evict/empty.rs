@@ -81,9 +81,7 @@ impl Evictor {
         for row in others.into_iter().chain(purges) {
             is_covered |= match row.kind {
                 // Asked only now that it is forgotten: until then a newer one may come.
-                RecordKind::Put | RecordKind::Head => {
-                    !self.drop_entry(victim, row, is_behind, markers).await?
-                }
+                RecordKind::Put | RecordKind::Head => !self.drop_entry(victim, row, is_behind, markers).await?,
                 RecordKind::Delete | RecordKind::Marker => {
                     self.carry_marker(victim, row, locate(victim, row)).await?;
                     true
