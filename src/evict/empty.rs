@@ -250,7 +250,7 @@ impl Evictor {
             Ok(found) => return Ok(found.map(|found| (found, false))),
             Err(hits) if self.log.room_for_rewrites(victim.stream.group, markers) >= row.len_bytes() => {
                 let (rows, len_bytes) = (Vec::new(), row.len_bytes());
-                let late = Kept { rows, object: None, len_bytes, hits: hits.into(), is_dirty: false, is_pinned: true };
+                let late = Kept { rows, object: None, len_bytes, hits, is_dirty: false, is_pinned: true };
                 self.reinsert(victim, row, &late, false).await?;
             }
             Err(_) => {}

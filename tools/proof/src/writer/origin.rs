@@ -1,6 +1,7 @@
 //! An origin in files of its own, which outlives whoever is killed: a value is there as a whole or not at all.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,11 +114,11 @@ impl Origin for Files {
             let path = path(dir, &key);
             let (there, new) = (std::fs::read(&path).ok().and_then(|bytes| read_value(&bytes)), read_value(&value));
             if there > new {
-                std::fs::write(dir.join(WENT_BACK), format!("it had {there:?}, and was to take {new:?}"))?;
+                put(&dir.join(WENT_BACK), format!("it had {there:?}, and was to take {new:?}").as_bytes())?;
             }
             // Nobody else writes this key now.
             let new = path.with_extension("new");
-            std::fs::write(&new, &value)?;
+            put(&new, &value)?;
             std::fs::rename(new, path)
         }))
     }
@@ -129,6 +130,10 @@ impl Origin for Files {
             _ => Ok(()),
         }))
     }
+}
+
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    File::create(path)?.write_all(bytes)
 }
 
 fn path(dir: &Path, key: &[u8]) -> PathBuf {
