@@ -3,14 +3,17 @@
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use common::hook::{Hook, Hooked};
 use common::{SEGMENT_LEN_BYTES, settled, small};
-use esker::backend::sim::Sim;
+use esker::backend::sim::{FaultPlan, OpKind, ReadNow, Sim};
 use esker::clock::ManualClock;
 use esker::{
     AdmissionPolicy, BackendKind, Config, DiskCache, Durability, Error, EvictionPolicy, Millis, PinOutcome, SetOptions,
+    SetOutcome,
 };
 
 const SEGMENTS: u64 = 16;
@@ -127,6 +130,60 @@ async fn a_value_in_chunks_is_pinned_as_a_whole() {
     assert!(!cache.contains("two").await.unwrap());
     cache.delete("one").await.unwrap();
     assert_eq!(cache.stats().pinned_bytes, 0);
+}
+
+/// Pins the next of these keys before each read, but for those that this makes.
+fn pins_at_reads(cache: &Arc<OnceLock<DiskCache>>, keys: usize, outcomes: &Arc<Mutex<Vec<PinOutcome>>>) -> Hook {
+    let (cache, outcomes, is_busy) = (cache.clone(), outcomes.clone(), AtomicBool::new(false));
+    let (busy, next) = (Arc::new(is_busy), Arc::new(AtomicUsize::new(0)));
+    Arc::new(move |kind, _| {
+        let cache = cache.get().filter(|_| kind == OpKind::Read && !busy.swap(true, Ordering::SeqCst))?.clone();
+        let (n, outcomes, busy) = (next.fetch_add(1, Ordering::SeqCst), outcomes.clone(), busy.clone());
+        Some(Box::pin(async move {
+            if n < keys {
+                let outcome = cache.pin(format!("late {n}")).await.unwrap();
+                outcomes.lock().unwrap().push(outcome);
+            }
+            busy.store(false, Ordering::SeqCst);
+            Ok(())
+        }))
+    })
+}
+
+/// Also where eviction is at its segment already, and had decided to drop it: one value in one piece, one in chunks, in turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pinned_while_its_segment_is_being_emptied_stays() {
+    const KEYS: usize = 8;
+    for len in [1_000, 5_000] {
+        let (sim, cell, outcomes) = (Sim::new(1), Arc::default(), Arc::default());
+        sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
+        let backend =
+            Hooked { inner: Arc::new(sim), hook: pins_at_reads(&cell, KEYS, &outcomes), linger: Duration::ZERO };
+        let builder = DiskCache::builder("/cache").config(small(SEGMENTS)).backend_with(Arc::new(backend));
+        let cache = builder.open().await.unwrap();
+        for n in 0..KEYS {
+            // Each is read to be rewritten.
+            assert_eq!(pin(&cache, n).await, PinOutcome::Pinned);
+            assert!(stream(&cache, &format!("late {n}"), vec![n as u8; len]).await.is_stored());
+        }
+        cache.sync().await.unwrap();
+        assert!(cell.set(cache.clone()).is_ok());
+        churn(&cache, 3).await;
+        let outcomes = outcomes.lock().unwrap().clone();
+        let pinned = outcomes.iter().filter(|outcome| **outcome == PinOutcome::Pinned).count();
+        assert!(pinned > 3, "{len}: {outcomes:?}");
+        assert_eq!(cache.stats().counts.pins_dropped, 0, "{len}: {outcomes:?}");
+        for (n, _) in outcomes.iter().enumerate().filter(|(_, outcome)| **outcome == PinOutcome::Pinned) {
+            let hit = cache.get(format!("late {n}")).await.unwrap();
+            assert_eq!(hit.expect("it is pinned").value()[..], vec![n as u8; len], "{len}: {n}");
+        }
+    }
+}
+
+async fn stream(cache: &DiskCache, key: &str, value: Vec<u8>) -> SetOutcome {
+    let mut writer = cache.writer(key, SetOptions::new()).await.unwrap();
+    writer.write_bytes(value.into()).await.unwrap();
+    writer.finish().await.unwrap()
 }
 
 /// Pins are in memory. What waits for its second use is written first, or there would be nothing to rewrite.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::footer::{ROW_BYTES, Row};
 use crate::format::purge::Selector;
 use crate::format::record::Header;
-use crate::index::Location;
+use crate::index::{Found, Location};
 use crate::log::{Appended, Entry, MARKERS, Order};
 use crate::object::{End, Object};
 use crate::read::{self, Failure, Fetched};
@@ -73,6 +73,7 @@ impl Evictor {
         if self.holds_dirty(victim, rows).await {
             return Ok(Emptied::Stays);
         }
+        self.keep_late_pins(victim, rows, markers).await?;
         self.end_objects(victim).await;
         let mut is_covered = false;
         // A mark may be given up only once what it covers here is forgotten.
@@ -80,9 +81,7 @@ impl Evictor {
         for row in others.into_iter().chain(purges) {
             is_covered |= match row.kind {
                 // Asked only now that it is forgotten: until then a newer one may come.
-                RecordKind::Put | RecordKind::Head => {
-                    !self.drop_entry(victim, row, locate(victim, row), is_behind).await?
-                }
+                RecordKind::Put | RecordKind::Head => !self.drop_entry(victim, row, is_behind, markers).await?,
                 RecordKind::Delete | RecordKind::Marker => {
                     self.carry_marker(victim, row, locate(victim, row)).await?;
                     true
@@ -227,13 +226,46 @@ impl Evictor {
         Ok(())
     }
 
+    /// Rewrites what was pinned since it was decided what stays, as far as there is room.
+    async fn keep_late_pins(&self, victim: &Segment, rows: &[Row], markers: u64) -> Result<()> {
+        if self.log.pins.is_empty() {
+            return Ok(());
+        }
+        let groups = self.holding(victim, rows, self.log.clock.now());
+        for group in groups.iter().filter(|group| group.is_pinned) {
+            if self.log.room_for_rewrites(victim.stream.group, markers) >= group.len_bytes {
+                for &i in &group.rows {
+                    self.reinsert(victim, &rows[i], group, false).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the entry of a record, and says whether it was pinned; one that is pinned in just this moment is rewritten
+    /// instead, if there is room.
+    async fn forget(&self, victim: &Segment, row: &Row, markers: u64) -> Result<Option<(Found, bool)>> {
+        let at = locate(victim, row);
+        match self.log.forget_unpinned(row.digest, at) {
+            Ok(found) => return Ok(found.map(|found| (found, false))),
+            Err(hits) if self.log.room_for_rewrites(victim.stream.group, markers) >= row.len_bytes() => {
+                let (rows, len_bytes) = (Vec::new(), row.len_bytes());
+                let late = Kept { rows, object: None, len_bytes, hits, is_dirty: false, is_pinned: true };
+                self.reinsert(victim, row, &late, false).await?;
+            }
+            Err(_) => {}
+        }
+        // Nothing, if it moved.
+        Ok(self.log.forget(row.digest, at).map(|found| (found, true)))
+    }
+
     /// Forgets a record, and leaves a marker if one is needed. Whether the index still pointed at it: else there is a newer
     /// one.
-    async fn drop_entry(&self, victim: &Segment, row: &Row, at: Location, is_behind: bool) -> Result<bool> {
+    async fn drop_entry(&self, victim: &Segment, row: &Row, is_behind: bool, markers: u64) -> Result<bool> {
+        let at = locate(victim, row);
         // A head without its chunks was counted when they went.
         let is_entry = row.kind == RecordKind::Put || self.log.objects.at(at).is_some();
-        let is_pinned = self.log.pins.holds(at);
-        let Some(found) = self.log.forget(row.digest, at) else { return Ok(false) };
+        let Some((found, is_pinned)) = self.forget(victim, row, markers).await? else { return Ok(false) };
         if is_entry {
             self.count_evicted(is_pinned && !row.is_expired(self.log.clock.now()));
         }

@@ -232,6 +232,21 @@ impl Log {
         }
     }
 
+    /// As [`Log::forget`], unless the entry is pinned: then its hits.
+    ///
+    /// # Errors
+    /// It is pinned.
+    pub fn forget_unpinned(&self, digest: Digest, location: Location) -> std::result::Result<Option<Found>, u8> {
+        self.index.update(digest, |found| match found.filter(|found| found.location == location) {
+            Some(found) if self.pins.holds(location) => (Change::Keep, Err(found.hits)),
+            Some(found) => {
+                self.unserve(location);
+                (Change::Remove, Ok(Some(found)))
+            }
+            None => (Change::Keep, Ok(None)),
+        })
+    }
+
     /// Forgets an entry if the index still points at it, and owes nothing: for whoever frees its file (see [`crate::evict`]),
     /// or knows that it is not served again. What was forgotten.
     pub fn forget(&self, digest: Digest, location: Location) -> Option<Found> {

@@ -1,6 +1,6 @@
 //! Row 1: the model test over the simulated disk (P1, P2, P4, P5), and its canary.
 
-use esker_proof::life::{Kind, Tally, live};
+use esker_proof::life::{Kind, Plan, Tally, live};
 use esker_proof::row::{Order, Outcome, Slice, Verdict};
 use esker_proof::rows::crashes::run_points;
 
@@ -12,7 +12,8 @@ fn run(order: &Order, points: u64) -> Outcome {
 fn a_few_hundred_crashes_of_each_kind_are_survived() {
     let outcome = run(&Order::new(Slice::Ci, 0), 800);
     assert_eq!(outcome.verdict, Verdict::Passed, "{:#?}", outcome.failures);
-    for what in ["second crashes", "segments evicted", "entries reinserted", "segments scanned", "reopens", "hits"] {
+    let tried = ["second crashes", "segments evicted", "entries reinserted", "segments scanned", "reopens", "hits"];
+    for what in tried.into_iter().chain(["entries older than the retention"]) {
         let count = outcome.counts.iter().find(|(name, _)| name == what).expect(what).1;
         assert!(count > 0, "{what}: the harness tries less than it says: {:?}", outcome.counts);
     }
@@ -35,4 +36,14 @@ fn canary_a_disk_that_lies_about_sync_is_caught() {
     let case = outcome.failures[0].case.clone();
     let again = run(&Order { case: Some(case.clone()), ..order }, 1);
     assert_eq!(again.failures.first().map(|f| f.what.clone()), Some(outcome.failures[0].what.clone()), "{case}");
+}
+
+#[test]
+fn canary_a_cache_that_keeps_what_is_too_old_is_caught() {
+    for kind in [Kind::Roomy, Kind::Tight] {
+        let plan = Plan { forgets_retention: true, ..kind.plan() };
+        let failed = (0..20).find_map(|seed| live(seed, plan, &mut Tally::default()).err());
+        let (what, _) = failed.expect("the harness sees nothing");
+        assert!(what.contains("lets it be") || what.contains("has expired"), "{}: {what}", kind.name());
+    }
 }

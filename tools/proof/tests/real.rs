@@ -48,14 +48,20 @@ fn is_caught(arguments: &[&str], what: &str) {
 fn kills_under_load_are_survived() {
     let (holds, line) = scoreboard(&["--row", "6"]);
     assert!(holds, "{line:#}");
-    for what in ["kills", "kills while starting", "acknowledged", "hits", "evicted"] {
+    for what in ["kills", "kills while starting", "values due to the origin", "acknowledged", "hits", "evicted"] {
         assert!(count(&line, what) > 0, "{what}: the harness tries less than it says: {line:#}");
     }
 }
 
 #[test]
 fn canary_a_child_that_tells_too_early_is_caught() {
-    is_caught(&["--row", "6"], "was lost");
+    is_caught(&["--row", "6", "--case", "tokio_fs 0"], "was lost");
+}
+
+#[test]
+fn canary_a_flush_that_says_stored_before_the_origin_took_it_is_caught() {
+    is_caught(&["--row", "6", "--case", "tokio_fs back 0"], "at the origin");
+    is_caught(&["--row", "6", "--case", "tokio_fs through 0"], "origin");
 }
 
 #[test]
@@ -88,6 +94,16 @@ fn canary_a_file_that_nobody_counts_is_caught() {
 #[test]
 fn canary_a_stale_answer_is_caught() {
     is_caught(&["--row", "11", "--case", "tokio_fs 0"], "version");
+}
+
+#[test]
+fn canary_an_eviction_that_ignores_pins_is_caught() {
+    is_caught(&["--row", "11", "--case", "tokio_fs 1"], "is pinned, and was missed");
+}
+
+#[test]
+fn canary_a_purge_that_is_skipped_is_caught() {
+    is_caught(&["--row", "11", "--case", "tokio_fs 2"], "a purge of its tag");
 }
 
 #[test]

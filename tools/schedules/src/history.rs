@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// Versions from here on have the tag that is purged.
+pub const TAGGED: u32 = 1_000;
+
 /// What a write was, or turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
@@ -15,6 +18,8 @@ pub enum Write {
     Failed(u32),
     /// Whatever was there is gone.
     Removed,
+    /// It is, if it had the tag.
+    Purged,
     /// Begun, and not heard of again: this version, or a removal.
     Open(Option<u32>),
 }
@@ -24,13 +29,13 @@ impl Write {
         match self {
             Self::Stored(version) | Self::Failed(version) => Some(version),
             Self::Open(version) => version,
-            Self::Removed => None,
+            Self::Removed | Self::Purged => None,
         }
     }
 
     /// Whether a miss may come of it.
     fn may_remove(self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Removed | Self::Open(None))
+        matches!(self, Self::Failed(_) | Self::Removed | Self::Purged | Self::Open(None))
     }
 }
 
@@ -43,6 +48,14 @@ struct Event {
     is_durable: bool,
     /// Whether it is what a fetch found in a moment: nothing that began later may be undone by it, and it undoes nothing.
     is_fetched: bool,
+}
+
+impl Event {
+    /// Whether this one, if it came after another, left nothing of it.
+    fn undoes(&self, other: &Self) -> bool {
+        let is_tagged = || other.write.version().is_none_or(|version| version >= TAGGED);
+        other.end < self.begin && (self.write != Write::Purged || is_tagged())
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +129,20 @@ impl History {
         }
     }
 
+    /// A purge of the tag ended. Of what had it, what ended before is durable: what that replaced must not come back.
+    pub fn purged(&self, begun: &[Begun], is_durable: bool) {
+        for begun in begun {
+            self.end(*begun, Write::Purged, is_durable);
+            if let Some(key) = self.with().keys.get_mut(&begun.key).filter(|_| is_durable) {
+                let purge = key.writes[begun.place];
+                key.writes
+                    .iter_mut()
+                    .filter(|w| w.write.version().is_some() && purge.undoes(w))
+                    .for_each(|w| w.is_durable = true);
+            }
+        }
+    }
+
     /// Everything that ended before this moment is durable now.
     pub fn synced(&self, before: u64) {
         for key in self.with().keys.values_mut() {
@@ -132,7 +159,7 @@ impl History {
         let mut all = self.with();
         let key_of = all.keys.entry(key).or_default();
         let ended_between =
-            |after: &Event| key_of.writes.iter().any(|x| !x.is_fetched && after.end < x.begin && x.end < begin);
+            |after: &Event| key_of.writes.iter().any(|x| !x.is_fetched && x.undoes(after) && x.end < begin);
         let Some(version) = found else {
             let is_due = key_of.writes.iter().any(|w| matches!(w.write, Write::Stored(_)) && w.end < begin);
             let is_undone = |w: &&Event| w.write.may_remove() && w.begin < end;
@@ -164,7 +191,7 @@ impl History {
             assert!(found.is_none(), "key {key} was never written, and holds {found:?}");
             return;
         };
-        let covered = |by: &Event| of.writes.iter().any(|x| x.is_durable && by.end < x.begin);
+        let covered = |by: &Event| of.writes.iter().any(|x| x.is_durable && x.undoes(by));
         if let Some(version) = found {
             let write = of.writes.iter().find(|w| w.write.version() == Some(version));
             let Some(write) = write else { panic!("key {key}: version {version} was never stored: {of:?}") };

@@ -16,11 +16,13 @@ use esker::{
 use shuttle::rand::RngCore;
 
 use crate::early::Early;
-use crate::history::{History, Write};
+use crate::history::{History, TAGGED, Write};
 use crate::values::{Dice, key, read_value, value};
 
 const DIR: &str = "/cache";
 const SEGMENT_LEN_BYTES: u64 = 64 << 10;
+/// What is purged.
+const TAG: &str = "tag";
 /// Of what is written piece by piece.
 const PIECE_BYTES: usize = 3_000;
 /// An operation that takes longer has failed; timers that are due so late do not fire while anything can run.
@@ -97,10 +99,11 @@ impl World {
         task::spawn(run(self.clone()))
     }
 
-    /// Sets a version of a key and notes what came of it.
+    /// Sets a version of a key, with the tag if the version has it, and notes what came of it.
     pub async fn set(&self, cache: &DiskCache, k: u32, version: u32, len: usize, durability: Durability) -> bool {
         let begun = self.history.begin(k, Some(version));
         let options = SetOptions::new().durability(durability);
+        let options = if version >= TAGGED { options.tags([TAG]) } else { options };
         let outcome = cache.set_with(key(k), value(k, version, len), options).await;
         let is_durable = durability == Durability::Synced;
         match outcome {
@@ -206,6 +209,17 @@ impl World {
         }
     }
 
+    /// Removes what has the tag of these keys and notes it. If planted, it is not done.
+    pub async fn purge_tag(&self, cache: &DiskCache, keys: u32, is_planted: bool) {
+        let begun: Vec<_> = (0..keys).map(|k| self.history.begin(k, None)).collect();
+        match cache.purge_tag(if is_planted { "another" } else { TAG }).await {
+            Ok(()) => self.history.purged(&begun, true),
+            Err(Error::WriteFailed) => self.history.purged(&begun, false),
+            Err(Error::Closed) => {}
+            Err(other) => panic!("purge: {other}"),
+        }
+    }
+
     /// Removes all of these keys and notes it.
     pub async fn clear(&self, cache: &DiskCache, keys: u32) {
         let begun: Vec<_> = (0..keys).map(|k| self.history.begin(k, None)).collect();
@@ -278,7 +292,11 @@ async fn read_through<F: Future<Output = Result<Fetched, String>>>(
     Ok(hit)
 }
 
-fn version_of(k: u32, bytes: &[u8]) -> u32 {
+/// The version that bytes are of.
+///
+/// # Panics
+/// They are not of this key.
+pub fn version_of(k: u32, bytes: &[u8]) -> u32 {
     match read_value(bytes) {
         Some((owner, version)) if owner == k => version,
         other => panic!("key {k} holds {} bytes that were never its own: {other:?}", bytes.len()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker::backend::sim::Sim;
+use esker::clock::Clock;
 use esker::{DiskCache, Millis};
 
 use super::doom::{Doom, kill};
@@ -30,9 +31,10 @@ impl Lives {
         if self.dice.one_in(5) {
             let death = self.draw_death();
             let operations = self.dice.below(RECOVERY_OPERATIONS);
+            self.model.opens(self.retention_of_a_birth(), self.clock.now().0);
             self.sim = self.die_at_open(&self.sim, operations, death).await;
             self.note(format!("died at the open, after {operations} operations: {death:?}"));
-            self.model.died(death);
+            self.model.died(death, self.now);
             self.tally.second_crashes += 1;
         }
         // After a clean close the clock may have stepped back.
@@ -41,6 +43,8 @@ impl Lives {
             self.note("the clock stepped back between the lives");
         }
         let backend = self.doom.backend(&self.sim);
+        self.retention_ms = self.retention_of_a_birth();
+        self.model.opens(self.retention_ms, self.clock.now().0);
         let cache = self.open_on(backend).await.map_err(|e| format!("cannot open: {e}"))?;
         self.note(told(&cache));
         let stats = cache.stats();
@@ -58,6 +62,7 @@ impl Lives {
     /// Asks a cache that was just opened for every key.
     pub(crate) async fn ask(&mut self, cache: &DiskCache, model: &mut Model) -> Result<(), String> {
         self.tally.recovered(&cache.recovery_report());
+        self.tally.retained += model.too_old();
         let before = (self.plan.keeps == Keeps::All).then(|| model.clone());
         model.born();
         let mut answers = BTreeMap::new();
@@ -88,17 +93,19 @@ impl Lives {
         self.note(format!("a copy dies: {death:?}"));
         self.tally.power_losses += u64::from(death == Death::PowerLoss);
         kill(&copy, death);
-        model.died(death);
+        model.died(death, self.now);
         model.is_stormy = false;
         copy = copy.reopen();
         copy.set_faults(self.faults());
         if self.dice.one_in(4) {
             let (death, operations) = (self.draw_death(), self.dice.below(RECOVERY_OPERATIONS));
+            model.opens(self.retention_of_a_birth(), self.clock.now().0);
             copy = self.die_at_open(&copy, operations, death).await;
             self.note(format!("and in its recovery, after {operations} operations: {death:?}"));
-            model.died(death);
+            model.died(death, self.now);
             self.tally.second_crashes += 1;
         }
+        model.opens(self.retention_of_a_birth(), self.clock.now().0);
         let opened = self.open_on(Arc::new(copy.clone())).await;
         let cache = opened.map_err(|e| format!("cannot open a copy: {e}"))?;
         self.note(told(&cache));

@@ -38,10 +38,10 @@ impl Lives {
         let closed = self.cache()?.close().await;
         self.note(format!("closed: {closed:?}"));
         match closed {
-            Ok(()) => self.model.died(Death::Closed),
+            Ok(()) => self.model.died(Death::Closed, self.now),
             Err(_) if self.is_stormy => {
                 self.model.was_told_of_loss();
-                self.model.died(Death::Killed);
+                self.model.died(Death::Killed, self.now);
             }
             Err(e) => return Err(format!("close: {e}")),
         }
@@ -76,7 +76,7 @@ impl Lives {
             self.tell(deed, was_done, is_alone);
         }
         let model = self.model.clone();
-        self.model.died(death);
+        self.model.died(death, self.now);
         self.tally.power_losses += u64::from(death == Death::PowerLoss);
         self.end_life();
         self.sim = self.sim.reopen();

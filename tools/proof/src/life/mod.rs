@@ -50,6 +50,8 @@ pub(crate) struct Lives {
     pub(crate) model: Model,
     pub(crate) version: u32,
     pub(crate) cache: Option<DiskCache>,
+    /// How long entries of this life live at the most.
+    pub(crate) retention_ms: Option<u64>,
     /// The disk is having a bad time, so that writes may fail.
     pub(crate) is_stormy: bool,
     pub(crate) doom: Doom,
@@ -89,6 +91,7 @@ impl Lives {
             model: Model::new(plan.keeps),
             version: 0,
             cache: None,
+            retention_ms: None,
             is_stormy: false,
             doom: Doom::default(),
             tally: Tally::default(),
@@ -145,6 +148,7 @@ impl Lives {
                 admission: self.admission_of_a_birth(),
                 namespaces: self.namespaces_of_a_birth(),
                 capacity_bytes: self.capacity_of_a_birth(),
+                retention_ms: self.retention_of_a_birth().filter(|_| !self.plan.forgets_retention),
                 ..self.memory_of_a_birth()
             })
             .segment_len_bytes(SEGMENT_LEN_BYTES)
@@ -165,6 +169,15 @@ impl Lives {
         match self.births.get() % 5 {
             3 if self.plan.keeps == Keeps::Nothing => (self.plan.capacity_bytes * 6 / 10).max(least),
             _ => self.plan.capacity_bytes,
+        }
+    }
+
+    /// Now and then a short one, or one that most entries do not reach.
+    pub(super) fn retention_of_a_birth(&self) -> Option<u64> {
+        match self.births.get() % 7 {
+            2 => Some(6_000),
+            5 => Some(40_000),
+            _ => None,
         }
     }
 

@@ -31,8 +31,8 @@ pub enum Level {
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It was set to this version, which is good until then (in milliseconds).
-    Set { version: u32, expires: Option<u64> },
+    /// It was set to this version, then, which is good until then (in milliseconds).
+    Set { version: u32, created: u64, expires: Option<u64> },
     /// It was deleted or cleared.
     Gone,
     /// A newer value of it was refused or lost, or its delete failed: it is gone, but a crash may bring it back.
@@ -50,6 +50,41 @@ struct Event {
     stream: Option<u8>,
     /// Of this process, so that syncing is about it.
     is_present: bool,
+    /// Whether it was older than the retention of some process.
+    age: Age,
+}
+
+/// Whether an entry has come of age.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    /// It has not.
+    #[default]
+    Young,
+    /// It has: it may be gone for good.
+    Due,
+    /// It is gone, durably.
+    Over,
+}
+
+/// What the process that is open does to entries that are older than it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Retention {
+    /// How old an entry may be.
+    most_ms: Option<u64>,
+    /// When it was opened, or before: whatever was too old then is gone at once.
+    opened: u64,
+}
+
+impl Retention {
+    /// Whether something that was set then may have come of age.
+    fn may_end(&self, created: u64, now: u64) -> bool {
+        self.most_ms.is_some_and(|ms| created.saturating_add(ms) <= now)
+    }
+
+    /// Whether it had when the process was opened, for sure.
+    fn has_ended(&self, created: u64) -> bool {
+        self.most_ms.is_some_and(|ms| created.saturating_add(ms) < self.opened)
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -78,6 +113,8 @@ pub struct Model {
     pub is_stormy: bool,
     /// What must not be forgotten.
     keeps: Keeps,
+    /// What goes by its age.
+    retention: Retention,
 }
 
 impl Model {
@@ -89,7 +126,8 @@ impl Model {
     /// Notes what happened to a key. `stream` if it has a record in the log.
     pub fn happened(&mut self, key: u32, fate: Fate, level: Level, stream: Option<u8>) {
         self.order += 1;
-        let event = Event { order: self.order, life: self.life, fate, level, stream, is_present: true };
+        let (order, life, age) = (self.order, self.life, Age::Young);
+        let event = Event { order, life, fate, level, stream, is_present: true, age };
         self.pinned.remove(&key);
         let key = self.keys.entry(key).or_default();
         key.events.push(event);
@@ -173,9 +211,15 @@ impl Model {
         }
     }
 
+    /// A process is about to be opened, not before `opened`, whose entries live no longer than this.
+    pub fn opens(&mut self, retention_ms: Option<u64>, opened: u64) {
+        self.retention = Retention { most_ms: retention_ms, opened };
+    }
+
     /// A process ended: of each key's events since the last durable one, any may be the last that is left.
-    pub fn died(&mut self, death: Death) {
+    pub fn died(&mut self, death: Death, now: u64) {
         self.last_death = Some(death);
+        self.come_of_age(death, now);
         self.unpin_all();
         let safe = match death {
             Death::Closed => {
@@ -198,6 +242,20 @@ impl Model {
         }
     }
 
+    /// What was older than a process let it be may be gone for good; if that was closed, it is.
+    fn come_of_age(&mut self, death: Death, now: u64) {
+        let retention = self.retention;
+        for event in self.keys.values_mut().flat_map(|key| &mut key.events) {
+            let Fate::Set { created, .. } = event.fate else { continue };
+            if retention.may_end(created, now) {
+                event.age = event.age.max(Age::Due);
+            }
+            if death == Death::Closed && retention.has_ended(created) {
+                event.age = Age::Over;
+            }
+        }
+    }
+
     /// From here on anything may be forgotten.
     pub fn forgives(&mut self) {
         self.keeps = Keeps::Nothing;
@@ -217,15 +275,16 @@ impl Model {
     pub fn judge(&mut self, key: u32, answer: Option<u32>, now: u64) -> Result<(), String> {
         let is_stormy = self.is_stormy;
         let keeps = if is_stormy { Keeps::Nothing } else { self.keeps };
+        let retention = self.retention;
         let Some(state) = self.keys.get_mut(&key) else {
             return answer.map_or(Ok(()), |v| Err(format!("key {key}: version {v} of a key that was never set")));
         };
         let Some((from, is_durable)) = state.candidates.take() else {
             let was_missing = state.is_missing;
-            if answer.is_none() && self.pinned.contains(&key) && state.is_served(now) {
+            if answer.is_none() && self.pinned.contains(&key) && state.must_be_served(now, retention) {
                 return Err(format!("key {key}: {:?} is pinned, and was evicted", state.events.last()));
             }
-            let judged = state.judge_live(key, answer, now, keeps);
+            let judged = state.judge_live(key, answer, now, keeps, retention);
             state.is_missing &= was_missing || !is_stormy;
             return judged;
         };
@@ -248,12 +307,13 @@ impl Model {
                 }
                 state.events.truncate(at + 1);
                 state.events[at].is_present = true;
-                state.judge_live(key, answer, now, keeps)
+                state.judge_live(key, answer, now, keeps, retention)
             }
             None => {
                 state.is_missing = true;
                 let is_kept = state.events.last().is_some_and(|e| e.is_kept(keeps));
-                let must_hit = is_kept && is_durable && from + 1 == state.events.len() && state.is_served(now);
+                let must_hit =
+                    is_kept && is_durable && from + 1 == state.events.len() && state.must_be_served(now, retention);
                 if must_hit {
                     Err(format!("key {key}: durable {:?} was forgotten", state.events[from]))
                 } else {
@@ -279,7 +339,7 @@ impl Model {
                 let answer = answers.get(key).copied().flatten();
                 let is_fine = match answer {
                     Some(version) => state.events[at..].iter().any(|e| e.fate.is_version(version)),
-                    None => at + 1 < state.events.len() || !state.is_served(now),
+                    None => at + 1 < state.events.len() || !state.must_be_served(now, before.retention),
                 };
                 if !is_fine {
                     let event = &state.events[at];
@@ -290,6 +350,12 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Entries that are gone by their age since the process was opened, of those that nothing else has happened to.
+    pub fn too_old(&self) -> u64 {
+        self.keys.values().filter(|key| key.is_over(self.retention) && key.is_served(self.retention.opened)).count()
+            as u64
     }
 
     /// A new life begins.
@@ -324,6 +390,14 @@ impl Event {
 }
 
 impl Key {
+    /// Whether the last event is an entry that is gone by its age, now or since some earlier process.
+    fn is_over(&self, retention: Retention) -> bool {
+        self.events.last().is_some_and(|e| match e.fate {
+            Fate::Set { created, .. } => e.age == Age::Over || retention.has_ended(created),
+            _ => false,
+        })
+    }
+
     /// Whether the last event is an entry that has not expired.
     fn is_served(&self, now: u64) -> bool {
         match self.events.last().map(|e| e.fate) {
@@ -332,7 +406,23 @@ impl Key {
         }
     }
 
-    fn judge_live(&mut self, key: u32, answer: Option<u32>, now: u64, keeps: Keeps) -> Result<(), String> {
+    /// Whether it is an entry that has not come of age either.
+    fn must_be_served(&self, now: u64, retention: Retention) -> bool {
+        self.is_served(now)
+            && self.events.last().is_some_and(|e| match e.fate {
+                Fate::Set { created, .. } => e.age == Age::Young && !retention.may_end(created, now),
+                _ => false,
+            })
+    }
+
+    fn judge_live(
+        &mut self,
+        key: u32,
+        answer: Option<u32>,
+        now: u64,
+        keeps: Keeps,
+        retention: Retention,
+    ) -> Result<(), String> {
         let last = self.events.last().map(|e| e.fate);
         match answer {
             Some(version) => {
@@ -346,12 +436,17 @@ impl Key {
                 if !self.is_served(now) {
                     return Err(format!("key {key}: version {version} has expired, it is {now}: {last:?}"));
                 }
+                if self.is_over(retention) {
+                    return Err(format!(
+                        "key {key}: version {version} is older than {retention:?} lets it be: {last:?}"
+                    ));
+                }
                 Ok(())
             }
             None => {
                 let was_missing = std::mem::replace(&mut self.is_missing, true);
                 let is_kept = self.events.last().is_some_and(|e| e.is_kept(keeps));
-                if is_kept && !was_missing && self.is_served(now) {
+                if is_kept && !was_missing && self.must_be_served(now, retention) {
                     return Err(format!("key {key}: {last:?} was forgotten"));
                 }
                 Ok(())

@@ -35,6 +35,8 @@ pub struct Plan {
     pub copies: u64,
     /// The canary: syncs do nothing.
     pub lie_about_sync: bool,
+    /// A canary: the cache knows nothing of the retention that it should have.
+    pub forgets_retention: bool,
     /// The disk fails, fills and stalls now and then.
     pub has_weather: bool,
 }
@@ -91,6 +93,7 @@ impl Plan {
             copies: 6,
             is_warm: false,
             lie_about_sync: false,
+            forgets_retention: false,
             has_weather: false,
         }
     }

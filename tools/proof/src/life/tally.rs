@@ -23,6 +23,8 @@ pub struct Tally {
     pub namespaces_purged: u64,
     /// Entries pinned.
     pub pinned: u64,
+    /// Entries that an open found older than its retention.
+    pub retained: u64,
     /// Reopens after a clean close.
     pub reopens: u64,
     /// Segments evicted.
@@ -54,6 +56,7 @@ impl Tally {
             ("purges", self.purges),
             ("namespaces purged", self.namespaces_purged),
             ("entries pinned", self.pinned),
+            ("entries older than the retention", self.retained),
             ("reopens", self.reopens),
             ("segments evicted", self.evicted),
             ("entries reinserted", self.reinserted),
@@ -78,6 +81,7 @@ impl Tally {
         self.purges += other.purges;
         self.namespaces_purged += other.namespaces_purged;
         self.pinned += other.pinned;
+        self.retained += other.retained;
         self.reopens += other.reopens;
         self.evicted += other.evicted;
         self.reinserted += other.reinserted;

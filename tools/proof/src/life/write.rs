@@ -29,7 +29,9 @@ pub(super) struct Write {
     len: usize,
     durability: Durability,
     ttl_ms: Option<u64>,
-    expires: Option<u64>,
+    /// The same, within the retention.
+    lives_ms: Option<u64>,
+    created: u64,
     way: Way,
 }
 
@@ -89,7 +91,8 @@ impl Write {
     }
 
     pub(super) fn fate(&self) -> Fate {
-        Fate::Set { version: self.version, expires: self.expires }
+        let expires = self.lives_ms.map(|ms| self.created + ms);
+        Fate::Set { version: self.version, created: self.created, expires }
     }
 
     pub(super) fn level(&self) -> Level {
@@ -102,7 +105,7 @@ impl Write {
 
     /// The append stream that the record goes to.
     pub(super) fn append_stream(&self) -> u8 {
-        stream_of(self.key, if self.ttl_ms.is_some_and(|ttl| ttl <= 60_000) { 2 } else { 0 })
+        stream_of(self.key, if self.lives_ms.is_some_and(|ms| ms <= 60_000) { 2 } else { 0 })
     }
 }
 
@@ -130,9 +133,9 @@ impl Lives {
             1 => Some(100_000),
             _ => None,
         };
-        let expires = ttl_ms.map(|ttl| self.now + ttl);
-        let way = Way::of(self.version);
-        Write { key: n, version: self.version, len: len as usize, durability, ttl_ms, expires, way }
+        let lives_ms = ttl_ms.into_iter().chain(self.retention_ms).min();
+        let (way, len, created) = (Way::of(self.version), len as usize, self.now);
+        Write { key: n, version: self.version, len, durability, ttl_ms, lives_ms, created, way }
     }
 
     pub(super) fn wrote(

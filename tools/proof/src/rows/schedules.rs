@@ -9,6 +9,7 @@ pub const ROW: Script = Script {
     what: "schedules",
     ci: "10,000 schedules, 0 failures",
     full: "1,000,000 schedules, 0 failures",
-    canary: "a disk that says that a write is done before it is; a kernel that loses the bell of its ring",
+    canary: "a disk that says that a write is done before it is; a kernel that loses the bell of its ring; an origin that says too \
+             early that it has a value; a purge that is skipped",
     name: "schedules.sh",
 };

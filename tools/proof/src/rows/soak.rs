@@ -145,7 +145,7 @@ fn live(order: &Order, backend: BackendKind, operations: u64, marks: &mut Marks)
         config: field::config(backend, 1 << 20, MemoryFill::Both),
         seed: order.seed,
         step_us: DAY_US / operations,
-        keeps_stale: false,
+        fault: None,
     };
     let dir = plan.dir.clone();
     marks.capacity = plan.config.capacity_bytes;

@@ -158,8 +158,8 @@ mod tests {
         let script =
             Script { seed: 1, keys: 1, batch: 1, min_value_bytes: 12, max_value_bytes: 99, deletes_one_in: 1 << 30 };
         let (first, dir) = (vec![0; TASKS as usize], "unused".into());
-        let most_bytes = u64::MAX;
-        Ledger::new(&Errand { dir, config, script, first, most_bytes, is_roomy, group: None, tells_early: false })
+        let (most_bytes, origin, group) = (u64::MAX, None, None);
+        Ledger::new(&Errand { dir, config, script, first, most_bytes, is_roomy, origin, group, tells_early: false })
     }
 
     #[test]

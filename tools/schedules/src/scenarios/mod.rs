@@ -10,11 +10,13 @@ mod drain;
 mod fetch;
 mod lost;
 mod markers;
+mod origin;
 mod publish;
 mod replace;
 mod ring;
 mod rotate;
 mod stream;
+mod tags;
 
 /// One scenario.
 #[derive(Clone, Copy)]
@@ -32,17 +34,19 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 12] = [
+pub const ALL: [Scenario; 14] = [
     Scenario { name: "publish", percent: 10, steps: 1000, has_canary: true, run: |p| Box::pin(publish::run(p)) },
     Scenario { name: "rotate", percent: 10, steps: 2500, has_canary: true, run: |p| Box::pin(rotate::run(p)) },
-    Scenario { name: "commit", percent: 10, steps: 2500, has_canary: true, run: |p| Box::pin(commit::run(p)) },
-    Scenario { name: "drain", percent: 10, steps: 5000, has_canary: false, run: |p| Box::pin(drain::run(p)) },
+    Scenario { name: "commit", percent: 5, steps: 2500, has_canary: true, run: |p| Box::pin(commit::run(p)) },
+    Scenario { name: "drain", percent: 5, steps: 5000, has_canary: false, run: |p| Box::pin(drain::run(p)) },
     Scenario { name: "markers", percent: 10, steps: 8000, has_canary: false, run: |p| Box::pin(markers::run(p)) },
     Scenario { name: "replace", percent: 5, steps: 3000, has_canary: false, run: |p| Box::pin(replace::run(p)) },
     Scenario { name: "stream", percent: 5, steps: 4000, has_canary: false, run: |p| Box::pin(stream::run(p)) },
     Scenario { name: "lost", percent: 5, steps: 4000, has_canary: false, run: |p| Box::pin(lost::run(p)) },
     Scenario { name: "cancel", percent: 10, steps: 2500, has_canary: false, run: |p| Box::pin(cancel::run(p)) },
     Scenario { name: "fetch", percent: 10, steps: 3000, has_canary: true, run: |p| Box::pin(fetch::run(p)) },
+    Scenario { name: "origin", percent: 5, steps: 12000, has_canary: true, run: |p| Box::pin(origin::run(p)) },
+    Scenario { name: "tags", percent: 10, steps: 6000, has_canary: true, run: |p| Box::pin(tags::run(p)) },
     Scenario { name: "background", percent: 5, steps: 2500, has_canary: false, run: |p| Box::pin(background::run(p)) },
-    Scenario { name: "ring", percent: 10, steps: 500, has_canary: true, run: |p| Box::pin(ring::run(p)) },
+    Scenario { name: "ring", percent: 5, steps: 500, has_canary: true, run: |p| Box::pin(ring::run(p)) },
 ];

@@ -2,29 +2,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use esker::clock::{Clock, ManualClock};
-use esker::{BackendKind, Config, DiskCache, Durability, MemoryFill, Millis, NamespaceConfig, SetOptions};
+use esker::{BackendKind, Config, DiskCache, MemoryFill, Millis, NamespaceConfig};
 
 use super::history::{Did, Event, History};
-use crate::common::{Dice, key, read_value, value};
-use crate::streamed::{self, Door};
+use super::worker::{Seen, Worker};
+use crate::common::Dice;
 
 /// Tasks at work.
 pub const TASKS: u64 = 16;
 /// Keys that all tasks share,
-const HOT_KEYS: u64 = 96;
+pub(super) const HOT_KEYS: u64 = 96;
 /// and all keys: more than the cache holds.
-const KEYS: u64 = 4_096;
-/// One operation in so many is followed by a look at the quotas.
-const OPERATIONS_A_LOOK: u64 = 64;
-/// One get in so many returns what the canary keeps.
-const STALE_ONE_IN: u64 = 200;
+pub(super) const KEYS: u64 = 4_096;
 const START_MS: u64 = 1_700_000_000_000;
 /// Keys are in the first, in the second, which has a quota of so many segments, or in none.
-const NAMES: [&str; 2] = ["kept", "limited"];
+pub(super) const NAMES: [&str; 2] = ["kept", "limited"];
 const QUOTA: u64 = 6;
 
 /// What a field is made of.
@@ -38,8 +33,24 @@ pub struct Plan {
     pub seed: u64,
     /// Microseconds that the clock goes on with each operation.
     pub step_us: u64,
-    /// The canary: a task keeps what it got of a key, and returns it later.
-    pub keeps_stale: bool,
+    /// The canary.
+    pub fault: Option<Fault>,
+}
+
+/// What the canary plants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A task keeps what it got of a key, and returns it later.
+    StaleGet,
+    /// Eviction ignores pins: each ends in the moment in which it is set.
+    ForgottenPin,
+    /// A purge that is said to be done is not.
+    SkippedPurge,
+}
+
+impl Fault {
+    /// Each in turn, by the number of a case.
+    pub const ALL: [Self; 3] = [Self::StaleGet, Self::ForgottenPin, Self::SkippedPurge];
 }
 
 /// What was counted.
@@ -65,6 +76,14 @@ pub struct Tally {
     pub expired: u64,
     /// Gets answered from the hot tier.
     pub hot: u64,
+    /// Purges of a tag.
+    pub purges: u64,
+    /// Entries pinned.
+    pub pinned: u64,
+    /// Gets of an entry that had to be there since it was pinned.
+    pub kept: u64,
+    /// Pins that eviction had no room for.
+    pub pins_dropped: u64,
 }
 
 impl Tally {
@@ -80,6 +99,10 @@ impl Tally {
         self.reinserted += other.reinserted;
         self.expired += other.expired;
         self.hot += other.hot;
+        self.purges += other.purges;
+        self.pinned += other.pinned;
+        self.kept += other.kept;
+        self.pins_dropped += other.pins_dropped;
     }
 
     /// The counts by name.
@@ -95,6 +118,10 @@ impl Tally {
             ("entries reinserted", self.reinserted),
             ("gets of expired entries", self.expired),
             ("hits in the hot tier", self.hot),
+            ("purges of a tag", self.purges),
+            ("entries pinned", self.pinned),
+            ("gets of pinned entries", self.kept),
+            ("pins dropped", self.pins_dropped),
         ];
         counts.map(|(name, count)| (name.to_owned(), count)).to_vec()
     }
@@ -123,14 +150,14 @@ pub fn config(backend: BackendKind, memory_bytes: u64, memory_fill: MemoryFill) 
 }
 
 /// What all tasks share.
-struct Shared {
-    plan: Plan,
-    clock: Arc<ManualClock>,
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) clock: Arc<ManualClock>,
     /// The order of begins and ends.
-    counter: AtomicU64,
+    pub(super) counter: AtomicU64,
     /// Versions given out, each once.
-    versions: AtomicU64,
-    clock_us: AtomicU64,
+    pub(super) versions: AtomicU64,
+    pub(super) clock_us: AtomicU64,
 }
 
 /// The field.
@@ -138,6 +165,8 @@ pub struct Field {
     shared: Arc<Shared>,
     cache: Option<DiskCache>,
     histories: Vec<History>,
+    /// Keys that each task has pinned.
+    pinned: Vec<Vec<u32>>,
     round: u64,
     /// What was counted.
     pub tally: Tally,
@@ -154,7 +183,8 @@ impl Field {
             clock_us: AtomicU64::new(0),
         };
         let histories = vec![History::default(); KEYS as usize];
-        Self { shared: Arc::new(shared), cache: None, histories, round: 0, tally: Tally::default() }
+        let pinned = vec![Vec::new(); TASKS as usize];
+        Self { shared: Arc::new(shared), cache: None, histories, pinned, round: 0, tally: Tally::default() }
     }
 
     /// Opens the cache.
@@ -179,6 +209,10 @@ impl Field {
         self.tally.reinserted += counts.entries_reinserted;
         self.tally.expired += counts.misses_expired;
         self.tally.hot += counts.hits_memory;
+        self.tally.pins_dropped += counts.pins_dropped;
+        // Pins end with the process.
+        self.histories.iter_mut().for_each(History::unpin);
+        self.pinned.iter_mut().for_each(Vec::clear);
         cache.close().await.map_err(|e| format!("close: {e}"))
     }
 
@@ -205,20 +239,30 @@ impl Field {
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
                 let dice = Dice::new(self.shared.plan.seed ^ self.round << 8 ^ task << 48);
-                let worker = Worker { shared: self.shared.clone(), cache: cache.clone(), dice, kept: Vec::new() };
+                let pinned = std::mem::take(&mut self.pinned[task as usize]);
+                let worker = Worker::new(self.shared.clone(), cache.clone(), dice, task as u32, pinned);
                 tokio::spawn(worker.work(operations / TASKS))
             })
             .collect();
         let mut events: Vec<Vec<Event>> = vec![Vec::new(); KEYS as usize];
-        for task in tasks {
-            let seen = task.await.map_err(|e| format!("a task panicked: {e}"))??;
-            for (key, event) in seen {
+        let mut purges = Vec::new();
+        for (task, ended) in tasks.into_iter().enumerate() {
+            let seen: Seen = ended.await.map_err(|e| format!("a task panicked: {e}"))??;
+            for (key, event) in seen.events {
                 self.count(&event);
                 events[key as usize].push(event);
             }
+            purges.extend(seen.purges);
+            self.pinned[task] = seen.pinned;
         }
+        self.tally.purges += purges.len() as u64;
+        // Where there was no room for what is pinned, a pin says nothing from there on.
+        let pins_hold = cache.stats().counts.pins_dropped == 0;
         for (key, (history, events)) in self.histories.iter_mut().zip(&events).enumerate() {
-            history.judge(events).map_err(|what| {
+            if !pins_hold {
+                history.unpin();
+            }
+            self.tally.kept += history.judge(events, &purges, pins_hold).map_err(|what| {
                 let near: Vec<_> = events.iter().rev().take(24).rev().map(|e| format!("\n{e:?}")).collect();
                 format!("round {}, key {key}: {what}; its last operations: {}", self.round, near.concat())
             })?;
@@ -232,126 +276,10 @@ impl Field {
             Did::Set { .. } => self.tally.sets += 1,
             Did::Refused => self.tally.refused += 1,
             Did::Got { .. } => self.tally.hits += 1,
+            Did::Pinned { .. } => self.tally.pinned += 1,
+            Did::Unpinned => {}
             Did::Deleted => self.tally.deletes += 1,
             Did::Missed => self.tally.misses += 1,
         }
-    }
-}
-
-struct Worker {
-    shared: Arc<Shared>,
-    cache: DiskCache,
-    dice: Dice,
-    /// The canary's.
-    kept: Vec<(u32, u32)>,
-}
-
-impl Worker {
-    async fn work(mut self, operations: u64) -> Result<Vec<(u32, Event)>, String> {
-        let mut seen = Vec::with_capacity(operations as usize);
-        for _ in 0..operations {
-            let hot = self.dice.below(4) > 0;
-            let k = self.dice.below(if hot { HOT_KEYS } else { KEYS }) as u32;
-            let begin = self.tick();
-            let did = match self.dice.below(100) {
-                0..60 => self.get(k).await?,
-                60..98 => self.set(k).await?,
-                _ => {
-                    self.door(k)?.delete(&key(k)).await.map_err(|e| format!("delete {k}: {e}"))?;
-                    Did::Deleted
-                }
-            };
-            let end = self.tick();
-            seen.push((k, Event { begin, end, did }));
-            if self.dice.one_in(OPERATIONS_A_LOOK) {
-                self.check_quotas()?;
-            }
-            self.go_on();
-        }
-        Ok(seen)
-    }
-
-    /// The way to a key.
-    fn door(&self, k: u32) -> Result<Door, String> {
-        match (k % 3).checked_sub(1).and_then(|n| NAMES.get(n as usize)) {
-            Some(name) => Door::named(&self.cache, name).map_err(|e| e.to_string()),
-            None => Ok((&self.cache).into()),
-        }
-    }
-
-    /// V4.
-    fn check_quotas(&self) -> Result<(), String> {
-        let is_over = |used: Option<u64>, quota: Option<u64>| quota.is_some_and(|quota| used > Some(quota));
-        match self.cache.stats().namespaces.into_iter().find(|one| is_over(one.used_bytes, one.quota_bytes)) {
-            Some(one) => Err(format!("over its quota: {one:?}")),
-            None => Ok(()),
-        }
-    }
-
-    /// The clock goes on, and never steps back.
-    fn go_on(&self) {
-        let step = self.shared.plan.step_us;
-        let us = self.shared.clock_us.fetch_add(step, Ordering::Relaxed);
-        let ms = (us + step) / 1000 - us / 1000;
-        if ms > 0 {
-            self.shared.clock.advance(ms);
-        }
-    }
-
-    fn tick(&self) -> u64 {
-        self.shared.counter.fetch_add(1, Ordering::SeqCst)
-    }
-
-    async fn get(&mut self, k: u32) -> Result<Did, String> {
-        let clock = self.shared.clock.now().0;
-        let found = streamed::take(self.door(k)?, k, &key(k)).await.map_err(|e| format!("get {k}: {e}"))?;
-        let Some((bytes, _)) = found else { return Ok(Did::Missed) };
-        let version = match read_value(&bytes) {
-            Some((of, version)) if of == k => version,
-            other => return Err(format!("key {k}: bytes that were never stored under it: {other:?}")),
-        };
-        if self.shared.plan.keeps_stale {
-            if let Some((_, kept)) =
-                self.kept.iter().find(|(of, _)| *of == k).filter(|_| self.dice.one_in(STALE_ONE_IN))
-            {
-                return Ok(Did::Got { version: *kept, clock });
-            }
-            self.kept.retain(|(of, _)| *of != k);
-            self.kept.push((k, version));
-            self.kept.truncate(64);
-        }
-        Ok(Did::Got { version, clock })
-    }
-
-    async fn set(&mut self, k: u32) -> Result<Did, String> {
-        let version = self.shared.versions.fetch_add(1, Ordering::Relaxed) as u32;
-        let len = match self.dice.below(16) {
-            0 => 8_000,
-            1..4 => 1_500,
-            _ => 200,
-        };
-        let mut options = SetOptions::new();
-        let ttl_ms = match self.dice.below(8) {
-            0 => Some(1 + self.dice.below(2_000)),
-            1 => Some(60_000 + self.dice.below(60_000)),
-            _ => None,
-        };
-        if let Some(ms) = ttl_ms {
-            options = options.ttl(Duration::from_millis(ms));
-        }
-        match self.dice.below(512) {
-            0 => options = options.durability(Durability::Synced),
-            1..4 => options = options.durability(Durability::Written),
-            _ => {}
-        }
-        let value = value(k, version, self.dice.below(len) as usize);
-        let stored = streamed::put(self.door(k)?, &key(k), version, value, options).await;
-        let stored = stored.map_err(|e| format!("set {k}: {e}"))?;
-        if !stored.is_stored() {
-            return Ok(Did::Refused);
-        }
-        // It was created by now, so it is dead by then.
-        let dead_by = ttl_ms.map_or(u64::MAX, |ms| self.shared.clock.now().0 + ms);
-        Ok(Did::Set { version, dead_by })
     }
 }

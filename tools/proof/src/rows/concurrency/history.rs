@@ -7,8 +7,32 @@
 //! from its cluster's first end to its last begin, if these stand in this order (a forward zone). Two forward zones must not
 //! overlap, and nothing else may lie within one, from its latest begin to its earliest end. This is exact, and holds for several
 //! writers of a key at once.
+//!
+//! A purge of a tag is a delete of each key whose value has it at that moment: so it may not lie within the zone of a value that
+//! has the tag, and says nothing of others. A pin says that a miss must have another reason than eviction: where a value that does
+//! not expire was there right after it was pinned, and nobody can have replaced, removed, purged or unpinned it since, it must be
+//! there. Of each key one task sets and ends the pins.
 
 use std::collections::BTreeMap;
+
+/// Tags that a value may have.
+pub const TAGS: u64 = 4;
+
+/// The tag of the value with this version, if it has one.
+pub fn tag_of(version: u32) -> Option<u32> {
+    (version % 4 == 1).then_some(version / 4 % TAGS as u32)
+}
+
+/// A purge of all that has a tag.
+#[derive(Debug, Clone, Copy)]
+pub struct Purge {
+    /// On the counter.
+    pub begin: u64,
+    /// On the counter.
+    pub end: u64,
+    /// Of which tag.
+    pub tag: u32,
+}
 
 /// What an operation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +53,15 @@ pub enum Did {
         /// When it began.
         clock: u64,
     },
+    /// It pinned what was there, and then got this version.
+    Pinned {
+        /// Of the value.
+        version: u32,
+        /// When it began.
+        clock: u64,
+    },
+    /// It ended a pin.
+    Unpinned,
     /// It deleted the key.
     Deleted,
     /// It found nothing.
@@ -72,14 +105,38 @@ impl Cluster {
 #[derive(Debug, Clone, Default)]
 pub struct History {
     values: BTreeMap<u32, Cluster>,
+    /// A value that must be there until something happens to it.
+    pinned: Option<Pin>,
+}
+
+/// A value that was pinned, and does not expire.
+#[derive(Debug, Clone, Copy)]
+struct Pin {
+    begin: u64,
+    end: u64,
+    version: u32,
+}
+
+impl Pin {
+    /// Whether something may have ended it before this moment. What had ended when it began came before it.
+    fn is_ended(&self, events: &[Event], purges: &[Purge], before: u64) -> bool {
+        let overlaps = |begin: u64, end: u64| end > self.begin && begin < before;
+        let is_its_end = |e: &Event| {
+            let ends = matches!(e.did, Did::Set { .. } | Did::Refused | Did::Deleted | Did::Unpinned);
+            ends && overlaps(e.begin, e.end)
+        };
+        let is_its_purge = |p: &Purge| tag_of(self.version) == Some(p.tag) && overlaps(p.begin, p.end);
+        events.iter().any(is_its_end) || purges.iter().any(is_its_purge)
+    }
 }
 
 impl History {
-    /// Judges what happened since the last call, all of which has ended.
+    /// Judges what happened since the last call, all of which has ended. `purges` are those of all keys. How many gets found
+    /// what had to be there since it was pinned, if pins hold.
     ///
     /// # Errors
     /// It cannot have happened: how.
-    pub fn judge(&mut self, events: &[Event]) -> Result<(), String> {
+    pub fn judge(&mut self, events: &[Event], purges: &[Purge], pins_hold: bool) -> Result<u64, String> {
         let mut gone = Vec::new();
         for event in events {
             let version = match event.did {
@@ -87,7 +144,8 @@ impl History {
                     gone.push(Cluster::of(event));
                     continue;
                 }
-                Did::Set { version, .. } | Did::Got { version, .. } => version,
+                Did::Unpinned => continue,
+                Did::Set { version, .. } | Did::Got { version, .. } | Did::Pinned { version, .. } => version,
             };
             let cluster = self.values.entry(version).or_insert(Cluster::of(event));
             cluster.last_begin = cluster.last_begin.max(event.begin);
@@ -98,13 +156,20 @@ impl History {
         }
         self.judge_gets(events)?;
         self.judge_zones(&gone)?;
-        self.forget(&gone);
-        Ok(())
+        self.judge_purges(purges)?;
+        let kept = if pins_hold { self.judge_pins(events, purges)? } else { 0 };
+        self.forget(&gone, purges);
+        Ok(kept)
+    }
+
+    /// Nothing is pinned any more.
+    pub fn unpin(&mut self) {
+        self.pinned = None;
     }
 
     fn judge_gets(&self, events: &[Event]) -> Result<(), String> {
         for event in events {
-            let Did::Got { version, clock } = event.did else { continue };
+            let (Did::Got { version, clock } | Did::Pinned { version, clock }) = event.did else { continue };
             match self.values.get(&version) {
                 Some(cluster) if !cluster.is_set => {
                     return Err(format!("version {version} is stale, or was never set: {event:?}"));
@@ -140,11 +205,54 @@ impl History {
         Ok(())
     }
 
+    fn judge_purges(&self, purges: &[Purge]) -> Result<(), String> {
+        for (version, zone) in self.values.iter().filter(|(_, c)| c.is_forward()) {
+            let is_within =
+                |p: &&Purge| tag_of(*version) == Some(p.tag) && zone.first_end < p.begin && p.end < zone.last_begin;
+            if let Some(purge) = purges.iter().find(is_within) {
+                return Err(format!(
+                    "version {version} was there before and after a purge of its tag: {zone:?}, {purge:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_pins(&mut self, events: &[Event], purges: &[Purge]) -> Result<u64, String> {
+        let lasts = |version: u32| self.values.get(&version).is_some_and(|c| c.dead_by == u64::MAX);
+        let pins = events.iter().filter_map(|event| match event.did {
+            Did::Pinned { version, .. } if lasts(version) => Some(Pin { begin: event.begin, end: event.end, version }),
+            _ => None,
+        });
+        let pins: Vec<Pin> = self.pinned.into_iter().chain(pins).collect();
+        let mut kept = 0;
+        for event in events {
+            let is_miss = match event.did {
+                Did::Missed => true,
+                Did::Got { .. } | Did::Pinned { .. } => false,
+                _ => continue,
+            };
+            let Some(pin) = pins.iter().rfind(|p| p.end < event.begin) else { continue };
+            if pin.is_ended(events, purges, event.end) {
+                continue;
+            }
+            if is_miss {
+                return Err(format!("version {} is pinned, and was missed: {pin:?}, {event:?}", pin.version));
+            }
+            kept += 1;
+        }
+        self.pinned = pins.last().copied().filter(|pin| !pin.is_ended(events, purges, u64::MAX));
+        Ok(kept)
+    }
+
     /// Values that something came after for sure are not carried on: who still sees one sees what was never set.
-    fn forget(&mut self, gone: &[Cluster]) {
+    fn forget(&mut self, gone: &[Cluster], purges: &[Purge]) {
         let latest = self.values.values().chain(gone).map(|c| c.last_begin).max().unwrap_or(0);
         let newest = |c: &Cluster| c.last_begin == latest;
-        self.values.retain(|_, c| newest(c) || c.first_end >= latest);
+        let is_purged = |version: u32, c: &Cluster| {
+            tag_of(version).is_some_and(|tag| purges.iter().any(|p| p.tag == tag && c.first_end < p.begin))
+        };
+        self.values.retain(|v, c| (newest(c) || c.first_end >= latest) && !is_purged(*v, c));
     }
 }
 
@@ -166,7 +274,20 @@ mod tests {
 
     fn holds(parts: &[&[Event]]) -> bool {
         let mut history = History::default();
-        parts.iter().all(|events| history.judge(events).is_ok())
+        parts.iter().all(|events| history.judge(events, &[], true).is_ok())
+    }
+
+    fn did(begin: u64, end: u64, did: Did) -> Event {
+        Event { begin, end, did }
+    }
+
+    fn pinned(begin: u64, end: u64, version: u32) -> Event {
+        did(begin, end, Did::Pinned { version, clock: 0 })
+    }
+
+    /// Version 1 has the tag 0, version 2 has none.
+    fn purge(begin: u64, end: u64) -> Purge {
+        Purge { begin, end, tag: 0 }
     }
 
     #[test]
@@ -204,5 +325,43 @@ mod tests {
         for (what, parts) in table {
             assert!(!holds(parts), "{what}");
         }
+    }
+
+    #[test]
+    fn canary_what_a_purge_must_have_removed_is_caught() {
+        assert_eq!((tag_of(1), tag_of(2)), (Some(0), None));
+        let judge = |events: &[Event], purges: &[Purge]| History::default().judge(events, purges, true).is_ok();
+        let both = |version| [set(1, 2, version), got(7, 8, version)];
+        assert!(!judge(&both(1), &[purge(3, 4)]), "it has the tag");
+        assert!(judge(&both(2), &[purge(3, 4)]), "it has not");
+        assert!(judge(&both(1), &[Purge { tag: 1, ..purge(3, 4) }]), "it has another one");
+        assert!(judge(&[set(1, 4, 1), got(7, 8, 1)], &[purge(3, 5)]), "it was set at the same time");
+        assert!(judge(&[set(1, 2, 1), got(3, 8, 1)], &[purge(4, 5)]), "it may have been got before");
+        let mut history = History::default();
+        assert!(history.judge(&[set(1, 2, 1)], &[purge(3, 4)], true).is_ok());
+        assert!(history.judge(&[got(5, 6, 1)], &[], true).is_err(), "later");
+    }
+
+    #[test]
+    fn canary_a_pinned_value_that_is_missed_is_caught() {
+        let judge = |between: &[Event], purges: &[Purge]| {
+            let events = [&[set(1, 2, 1), pinned(3, 4, 1)], between, &[gone(11, 12)]].concat();
+            History::default().judge(&events, purges, true).is_ok()
+        };
+        assert!(!judge(&[], &[]) && !judge(&[got(5, 6, 1)], &[]), "nothing else happened");
+        assert!(!judge(&[], &[Purge { tag: 1, ..purge(5, 6) }]), "a purge of another tag");
+        assert!(judge(&[], &[purge(5, 6)]), "it was purged");
+        for end in [Did::Unpinned, Did::Deleted, Did::Refused, Did::Set { version: 2, dead_by: 9 }] {
+            assert!(judge(&[did(5, 6, end)], &[]), "{end:?}");
+            assert!(judge(&[did(3, 4, end)], &[]), "at the same time: {end:?}");
+        }
+        let expires = [did(1, 2, Did::Set { version: 1, dead_by: 99 }), pinned(3, 4, 1), gone(5, 6)];
+        assert!(History::default().judge(&expires, &[], true).is_ok());
+        let mut history = History::default();
+        assert_eq!(history.judge(&[set(1, 2, 1), pinned(3, 4, 1), got(5, 6, 1)], &[], true), Ok(1));
+        assert_eq!(history.clone().judge(&[gone(7, 8)], &[], false), Ok(0), "there was no room for it");
+        assert!(history.clone().judge(&[gone(7, 8)], &[], true).is_err(), "later");
+        history.unpin();
+        assert!(history.judge(&[gone(7, 8)], &[], true).is_ok(), "in the next process");
     }
 }

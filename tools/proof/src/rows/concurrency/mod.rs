@@ -1,5 +1,6 @@
 //! Row 11: sixteen tasks get, set and delete the same keys at once, on each real backend, under eviction, reinsertion and
-//! expiry; what they saw of each key must be possible one after the other (P1, P2).
+//! expiry; what they saw of each key must be possible one after the other (P1, P2). They purge tags too, and pin keys: what is
+//! pinned must be there (V5).
 //!
 //! A case is a backend and a number: a cache of its own, with a small hot tier that is filled on write, on both,
 //! or on read in turn; each fourth has none. The dice repeat what the
@@ -7,6 +8,7 @@
 
 pub mod field;
 pub mod history;
+mod worker;
 
 use anyhow::{Context, Result, bail};
 use esker::{BackendKind, MemoryFill};
@@ -15,7 +17,7 @@ use tokio::runtime::Builder;
 use crate::backends;
 use crate::crew::{self, Broken};
 use crate::row::{Order, Outcome, Row, Slice};
-use field::{Field, Plan, Tally};
+use field::{Fault, Field, Plan, Tally};
 
 /// Operations of a case, and of each of its rounds.
 const CASE_OPERATIONS: u64 = 250_000;
@@ -44,7 +46,7 @@ impl Row for Concurrency {
     }
 
     fn canary(&self) -> &'static str {
-        "now and then a get answers what it got of the key before"
+        "by the case: now and then a get answers what it got of the key before; eviction ignores pins; a purge is skipped"
     }
 
     fn run(&self, order: &Order) -> Result<Outcome> {
@@ -67,7 +69,8 @@ impl Row for Concurrency {
             haul.failed
         );
         let is_hot = all.hot > 0 || order.case.is_some();
-        let is_reached = all.evicted > 0 && all.reinserted > 0 && all.expired > 0 && is_hot;
+        let is_kept = all.purges > 0 && all.kept > 0;
+        let is_reached = all.evicted > 0 && all.reinserted > 0 && all.expired > 0 && is_hot && is_kept;
         Ok(Outcome::judged(figure, all.named(), haul.failures, is_reached))
     }
 }
@@ -85,7 +88,7 @@ fn run_case(order: &Order, (backend, number): (BackendKind, u64), tally: &mut Ta
         config: field::config(backend, if number % 4 == 3 { 0 } else { HOT_BYTES }, FILLS[(number % 3) as usize]),
         seed: order.seed.wrapping_mul(1_000_003) ^ number,
         step_us: 100,
-        keeps_stale: order.canary,
+        fault: order.canary.then_some(Fault::ALL[number as usize % Fault::ALL.len()]),
     };
     let dir = plan.dir.clone();
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(|e| (e.to_string(), String::new()))?;

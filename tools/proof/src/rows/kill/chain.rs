@@ -1,5 +1,6 @@
 //! A chain of kills on one directory.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use esker::{BackendKind, DiskCache};
@@ -31,6 +32,10 @@ pub struct Tally {
     pub kills: u64,
     /// Of these, while they started or recovered.
     pub kills_at_start: u64,
+    /// Of these, of a cache in front of an origin.
+    pub fronted: u64,
+    /// Values that a killed process had not brought to its origin.
+    pub dirty: u64,
     /// Deeds acknowledged as `Written`.
     pub acknowledged: u64,
     /// Keys judged after a reopen.
@@ -52,6 +57,8 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.kills += other.kills;
         self.kills_at_start += other.kills_at_start;
+        self.fronted += other.fronted;
+        self.dirty += other.dirty;
         self.acknowledged += other.acknowledged;
         self.judged += other.judged;
         self.hits += other.hits;
@@ -66,6 +73,8 @@ impl Tally {
         let counts = [
             ("kills", self.kills),
             ("kills while starting", self.kills_at_start),
+            ("kills before an origin", self.fronted),
+            ("values due to the origin", self.dirty),
             ("acknowledged", self.acknowledged),
             ("keys judged", self.judged),
             ("hits", self.hits),
@@ -85,11 +94,11 @@ pub fn run(order: &Order, backend: BackendKind, number: u64, kills: u64, tally: 
     lives(order, backend, number, seed, kills, tally, &mut diary).map_err(|what| (what, diary))
 }
 
-fn is_roomy(number: u64) -> bool {
+pub(super) fn is_roomy(number: u64) -> bool {
     number.is_multiple_of(2)
 }
 
-fn errand(order: &Order, backend: BackendKind, number: u64, seed: u64) -> Errand {
+pub(super) fn errand(order: &Order, backend: BackendKind, number: u64, seed: u64) -> Errand {
     let is_roomy = is_roomy(number);
     let (segments, segment_len_bytes) = if is_roomy { (256, 1 << 20) } else { (16, 64 << 10) };
     Errand {
@@ -101,6 +110,7 @@ fn errand(order: &Order, backend: BackendKind, number: u64, seed: u64) -> Errand
         most_bytes: 1 << 20,
         is_roomy,
         group: None,
+        origin: None,
         tells_early: order.canary,
     }
 }
@@ -129,7 +139,13 @@ fn lives(
     std::fs::remove_dir_all(&errand.dir).map_err(|e| format!("cannot remove the directory: {e}"))
 }
 
-fn kill_one(errand: &Errand, dice: &mut Dice, tally: &mut Tally, diary: &mut String) -> anyhow::Result<Vec<u64>> {
+/// Starts a child, kills it at a drawn moment, and returns what it said.
+pub(super) fn kill_one(
+    errand: &Errand,
+    dice: &mut Dice,
+    tally: &mut Tally,
+    diary: &mut String,
+) -> anyhow::Result<Vec<u64>> {
     let mut child = Spawned::start(writer::COMMAND, errand)?;
     let (is_early, draw) = (dice.one_in(6), dice.next() >> 16);
     let most_ms = if is_early { MOST_START_MS } else { MOST_REST_MS };
@@ -190,13 +206,29 @@ fn reopen(
 
 /// What every key shows.
 pub async fn answers(cache: &DiskCache, ledger: &Ledger) -> Vec<(u32, Result<Option<u32>, String>)> {
+    let cache = cache.clone();
+    let ask = move |key| {
+        let cache = cache.clone();
+        async move { writer::version(&cache, key).await }
+    };
+    answers_of(ledger, Arc::new(ask)).await
+}
+
+/// What is answered of every key.
+pub(super) async fn answers_of<F>(
+    ledger: &Ledger,
+    ask: Arc<impl Fn(u32) -> F + Send + Sync + 'static>,
+) -> Vec<(u32, Result<Option<u32>, String>)>
+where
+    F: Future<Output = Result<Option<u32>, String>> + Send,
+{
     let keys: Vec<_> = ledger.all_keys().collect();
     let readers = keys.chunks(keys.len().div_ceil(READERS)).map(|keys| {
-        let (cache, keys) = (cache.clone(), keys.to_vec());
+        let (ask, keys) = (ask.clone(), keys.to_vec());
         tokio::spawn(async move {
             let mut answers = Vec::new();
             for key in keys {
-                answers.push((key, writer::version(&cache, key).await));
+                answers.push((key, ask(key).await));
             }
             answers
         })

@@ -104,6 +104,7 @@ fn errand(order: &Order, (number, attempt): (u64, u64), throttle: &Throttle) -> 
         most_bytes: 4 << 20,
         is_roomy: true,
         group: Some(throttle.group().to_owned()),
+        origin: None,
         tells_early: false,
     }
 }
