@@ -432,19 +432,3 @@ async fn whoever_looks_sees_namespace_and_key() {
     let groups = inspector.segments().await.unwrap().into_iter().filter(|one| one.group.is_some()).count();
     assert!((1..=5).contains(&groups), "{groups}");
 }
-
-/// What is read in a namespace with segments of its own is rewritten there as elsewhere.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_read_in_a_namespace_is_kept() {
-    let place = Place::new(14, 60, vec![with("own", 20, Some(24))]);
-    let cache = place.open().await;
-    let own = cache.namespace("own").unwrap();
-    assert!(own.set("hot", "hot").await.unwrap().is_stored());
-    for n in 0..2_000_u32 {
-        own.set(n.to_string(), vec![1; 4_000]).await.unwrap();
-        if n % 20 == 0 {
-            assert_eq!(got(&own, "hot").await.as_deref(), Some("hot"), "{n}: {:?}", own.stats());
-        }
-    }
-    assert!(cache.stats().counts.entries_reinserted > 0);
-}

@@ -6,11 +6,11 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::small;
+use common::{SEGMENT_LEN_BYTES, small};
 use esker::backend::sim::Sim;
 use esker::clock::ManualClock;
 use esker::inspect::{Inspector, SegmentSummary};
-use esker::{Config, DiskCache, Millis, SetOptions};
+use esker::{Config, DiskCache, Millis, NamespaceConfig, SetOptions};
 
 const START: Millis = Millis(1_700_000_000_000);
 
@@ -142,4 +142,22 @@ async fn what_was_dropped_is_remembered_over_a_clean_restart() {
     drop(cache);
     place.sim = place.sim.reopen();
     assert_eq!(place.open().await.stats().new_log_bytes, Some(split));
+}
+
+/// What is read in a namespace with segments of its own is rewritten there as elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_in_a_namespace_is_kept() {
+    let mut place = Place::new(60);
+    let (name, share_bytes, quota_bytes) = ("own".into(), 20 * SEGMENT_LEN_BYTES, Some(24 * SEGMENT_LEN_BYTES));
+    place.config.namespaces = vec![NamespaceConfig { name, share_bytes, quota_bytes, ..NamespaceConfig::default() }];
+    let cache = place.open().await;
+    let own = cache.namespace("own").unwrap();
+    assert!(own.set("hot", "hot").await.unwrap().is_stored());
+    for n in 0..2_000_u32 {
+        own.set(n.to_string(), vec![1; 4_000]).await.unwrap();
+        if n % 20 == 0 {
+            assert!(own.get("hot").await.unwrap().is_some(), "{n}: {:?}", own.stats());
+        }
+    }
+    assert!(cache.stats().counts.entries_reinserted > 0);
 }
