@@ -167,3 +167,31 @@ async fn retention_costs_a_mark_that_goes_with_what_it_covers() {
     }
     assert!(!is_there(&cache, "old 0").await && !is_there(&cache, "old 1999").await);
 }
+
+/// The mark of a retention is written by whoever makes room: it does not wait for any, or nobody would make it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retention_that_is_due_where_there_is_no_room_holds_nobody_up() {
+    let mut place = Place::new(7, 24);
+    let cache = place.open(None).await;
+    for n in 0..20 * 7 {
+        assert!(cache.set(format!("old {n}"), vec![7; 9_000]).await.unwrap().is_stored());
+    }
+    cache.sync().await.unwrap();
+    place.clock.advance(10_000);
+    // No more room than the old ones take: one segment is free then, which is kept for what eviction writes.
+    place.config = small(8);
+    let opening = tokio::time::timeout(Duration::from_secs(10), place.reopen(cache, Some(1_000)));
+    let cache = opening.await.expect("the open waits for room that nobody makes");
+    let setting = tokio::time::timeout(Duration::from_secs(10), cache.set("new", "v"));
+    assert!(setting.await.expect("so does a write").unwrap().is_stored());
+    for n in 0..20 * 7 {
+        assert!(!cache.contains(format!("old {n}")).await.unwrap(), "{n}");
+    }
+    // A sync writes the mark, if that was not done yet.
+    cache.sync().await.unwrap();
+    let cache = place.reopen(cache, None).await;
+    for n in 0..20 * 7 {
+        assert!(!cache.contains(format!("old {n}")).await.unwrap(), "{n} came back");
+    }
+    assert!(cache.contains("new").await.unwrap());
+}

@@ -44,7 +44,7 @@ impl Engine {
 
     async fn purge(&self, selector: Selector) -> Result<()> {
         self.check_open()?;
-        let written = self.log.purge(&selector).await?;
+        let written = self.log.purge(&selector, true).await?;
         self.counters.purges.add_one();
         if let Some(half) = self.log.marks.overflow()
             && self.log.clear_up_to(half).await

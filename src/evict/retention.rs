@@ -48,8 +48,8 @@ impl Retention {
     /// `Closed`.
     pub(super) async fn apply(&self, log: &std::sync::Arc<Log>) -> Result<()> {
         let Some(before) = self.next(log.clock.now()) else { return Ok(()) };
-        // A mark holds at once; if its record is refused, the upkeep writes it later.
-        let _ = log.purge(&Selector::OlderThan(before)).await?;
+        // A mark holds at once; if its record is refused, the upkeep writes it later. Who makes room does not wait for any.
+        let _ = log.purge(&Selector::OlderThan(before), false).await?;
         *self.covered.lock() = before;
         Ok(())
     }

@@ -19,11 +19,15 @@ impl Log {
     }
 
     /// Marks what a selector selects as dead, from now on. The record's ticket; the reason if there is none yet: then the
-    /// upkeep writes it.
+    /// upkeep writes it. Waits for room if `wait`.
     ///
     /// # Errors
     /// `Closed`.
-    pub async fn purge(self: &Arc<Self>, selector: &Selector) -> Result<std::result::Result<Ticket, RefuseReason>> {
+    pub async fn purge(
+        self: &Arc<Self>,
+        selector: &Selector,
+        wait: bool,
+    ) -> Result<std::result::Result<Ticket, RefuseReason>> {
         /// A call that is dropped while it waits leaves a mark that is written by the upkeep.
         struct Guard<'a>(&'a Log, &'a Selector, bool);
         impl Drop for Guard<'_> {
@@ -48,7 +52,7 @@ impl Log {
         let mut guard = Guard(self, selector, false);
         let key = selector.encode();
         let entry = Entry::purge(digest(&self.seed, &key), &key, self.clock.now());
-        match self.append(Stream::New.of(Group::COMMON), &entry, Order::Newest, true).await? {
+        match self.append(Stream::New.of(Group::COMMON), &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(placed)) => {
                 guard.2 = true;
                 Ok(Ok(placed.ticket))
