@@ -311,6 +311,7 @@ impl Model {
             }
             None => {
                 state.is_missing = true;
+                state.doubt_what_age_may_hide(from, now, retention);
                 let is_kept = state.events.last().is_some_and(|e| e.is_kept(keeps));
                 let must_hit =
                     is_kept && is_durable && from + 1 == state.events.len() && state.must_be_served(now, retention);
@@ -390,6 +391,18 @@ impl Event {
 }
 
 impl Key {
+    /// A miss right after an open, of a key of which anything from this event on may be left. If what is may be too old to be
+    /// served, nothing is known of what came after it: the next process, which may have no retention, may find it.
+    fn doubt_what_age_may_hide(&mut self, from: usize, now: u64, retention: Retention) {
+        let may_hide = |e: &Event| match e.fate {
+            Fate::Set { created, .. } => e.age >= Age::Due || retention.may_end(created, now),
+            _ => false,
+        };
+        if let Some(oldest) = self.events.iter().skip(from).position(may_hide) {
+            self.events.iter_mut().skip(from + oldest + 1).for_each(|e| e.level = Level::Volatile);
+        }
+    }
+
     /// Whether the last event is an entry that is gone by its age, now or since some earlier process.
     fn is_over(&self, retention: Retention) -> bool {
         self.events.last().is_some_and(|e| match e.fate {
