@@ -366,8 +366,8 @@ impl Log {
         left(group) + fresh * segment
     }
 
-    /// Segments that stay free for what is pinned or dirty, besides the one that is kept for whatever eviction rewrites: a segment full of
-    /// it may take more than one, for the padding between.
+    /// Segments that stay free for what is pinned or dirty, besides the one that is kept for whatever eviction rewrites: a
+    /// segment full of it may take more than one, for the padding between.
     pub fn free_for_pinned(&self) -> u64 {
         u64::from(!self.pins.is_empty() || !self.dirty.is_empty())
     }

@@ -74,11 +74,13 @@ impl DiskCache {
     /// **Dirty is what the origin does not have.** Eviction does not drop it, a kill of the process does not lose it, and the next
     /// handle that is made so goes on with it; a power cut loses what was not `Synced`. The origin gets the values of a key in
     /// their order, but not each: of those that are replaced before their time only the newest. After a kill it may get one
-    /// more than once. [`OriginCache::flush`] brings all of it there at once: call it before [`DiskCache::close`], or it waits on disk.
+    /// more than once. [`OriginCache::flush`] brings all of it there at once: call it before [`DiskCache::close`], or it waits on
+    /// disk.
     ///
     /// **Writes that go through** to the origin first, as with [`WriteMode::Through`](crate::WriteMode::Through): those that expire
     /// (by their own time to live, the cache's, the namespace's or its retention), values that fit no segment, what the cache
-    /// refuses, and what would pass [`WriteBack::max_dirty_bytes`]. So do deletes. Each first brings there what is dirty of its key.
+    /// refuses, and what would pass [`WriteBack::max_dirty_bytes`]. So do deletes. Each first brings there what is dirty of its
+    /// key.
     ///
     /// A purge, a `clear`, and what is written or deleted past the handle, drop what is dirty as they drop all else.
     ///
