@@ -10,6 +10,9 @@ use crate::types::{EvictionPolicy, Group, Millis, SegmentId};
 /// use.
 const PROMOTED_AT: u8 = 2;
 
+/// What an entry's counter holds at most.
+const MAX_HITS: u8 = 3;
+
 /// What is read or written now counts as read so often.
 pub const IN_USE: u8 = u8::MAX;
 
@@ -169,8 +172,30 @@ pub struct Resident {
     pub row: usize,
     /// Its length in bytes.
     pub len_bytes: u64,
-    /// How often it was read, 0 to 3, or [`IN_USE`].
+    /// How often it was read, up to [`MAX_HITS`], or [`IN_USE`].
     pub hits: u8,
+}
+
+/// What a segment's entries have on average: short ones that are read are worth more than long ones, as in GDSF
+/// (Cherkasova, HP Labs 1998).
+struct HitsAByte {
+    hits: u128,
+    bytes: u128,
+}
+
+impl HitsAByte {
+    fn of(residents: &[Resident]) -> Self {
+        let hits = |r: &Resident| u128::from(r.hits.min(MAX_HITS));
+        Self {
+            hits: residents.iter().map(hits).sum(),
+            bytes: residents.iter().map(|r| u128::from(r.len_bytes)).sum(),
+        }
+    }
+
+    /// Whether the entry has at least so many times the mean.
+    fn is_reached(&self, resident: &Resident, times: u8) -> bool {
+        u128::from(resident.hits) * self.bytes >= u128::from(times) * u128::from(resident.len_bytes) * self.hits
+    }
 }
 
 /// The rows to rewrite within `budget_bytes`: those that were read often enough, what the policy prefers first.
@@ -186,13 +211,11 @@ pub fn worth_keeping(
         Part::New if has_main => PROMOTED_AT,
         _ => 1,
     };
-    let is_size_aware = policy == EvictionPolicy::SizeAware;
-    // A short one needs fewer hits than one of mean length, a long one more.
-    let mean = residents.iter().map(|r| r.len_bytes).sum::<u64>() / (residents.len() as u64).max(1);
-    residents.retain(|r| match is_size_aware {
+    let by_size = (policy == EvictionPolicy::SizeAware).then(|| HitsAByte::of(&residents));
+    residents.retain(|r| match &by_size {
         _ if r.hits == IN_USE => true,
-        true => u64::from(r.hits) * mean >= u64::from(least) * r.len_bytes && r.hits > 0,
-        false => r.hits >= least,
+        Some(mean) => r.hits > 0 && mean.is_reached(r, least),
+        None => r.hits >= least,
     });
     residents.sort_by_key(|r| {
         let worth = match policy {
@@ -344,18 +367,13 @@ mod tests {
         for policy in [EvictionPolicy::S3Fifo, EvictionPolicy::Adaptive] {
             assert_eq!(kept(policy, true, 1000), [1, 3], "{policy:?}");
         }
-        // The mean length is 34.
+        // Seven hits in 170 bytes.
         assert_eq!(kept(EvictionPolicy::SizeAware, false, 1000), [1, 3]);
-        assert_eq!(kept(EvictionPolicy::SizeAware, true, 1000), [1, 3]);
-        assert_eq!(
-            worth_keeping(
-                EvictionPolicy::SizeAware,
-                (Part::New, true),
-                vec![resident(0, 90, 2), resident(1, 10, 1)],
-                1000
-            ),
-            [1]
-        );
+        assert_eq!(kept(EvictionPolicy::SizeAware, true, 1000), [3]);
+        // Where little is read, one hit is much.
+        let mut cold: Vec<_> = (0..9).map(|row| resident(row, 40, 0)).collect();
+        cold.extend([resident(9, 40, 1), resident(10, 400, 1), resident(11, 400, IN_USE)]);
+        assert_eq!(worth_keeping(EvictionPolicy::SizeAware, (Part::New, true), cold, 1000), [9, 11]);
         assert_eq!(kept(EvictionPolicy::Adaptive, false, 50), [1, 3]);
         assert_eq!(kept(EvictionPolicy::Adaptive, true, 40), [1]);
         assert_eq!(kept(EvictionPolicy::SizeAware, true, 40), [3]);
