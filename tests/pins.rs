@@ -150,11 +150,12 @@ fn pins_at_reads(cache: &Arc<OnceLock<DiskCache>>, keys: usize, outcomes: &Arc<M
     })
 }
 
-/// Also where eviction is at its segment already, and had decided to drop it: one value in one piece, one in chunks, in turns.
+/// Also where eviction is at its segment already, and had decided to drop it: values in one piece, and in chunks. It reads what it
+/// rewrites, and, once all that is done, each delete that it carries on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pinned_while_its_segment_is_being_emptied_stays() {
     const KEYS: usize = 8;
-    for len in [1_000, 5_000] {
+    for (len, with_deletes) in [(1_000, false), (5_000, false), (1_000, true), (5_000, true)] {
         let (sim, cell, outcomes) = (Sim::new(1), Arc::default(), Arc::default());
         sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
         let backend =
@@ -162,8 +163,12 @@ async fn what_is_pinned_while_its_segment_is_being_emptied_stays() {
         let builder = DiskCache::builder("/cache").config(small(SEGMENTS)).backend_with(Arc::new(backend));
         let cache = builder.open().await.unwrap();
         for n in 0..KEYS {
-            // Each is read to be rewritten.
-            assert_eq!(pin(&cache, n).await, PinOutcome::Pinned);
+            if with_deletes {
+                assert!(cache.set(format!("gone {n}"), value(n)).await.unwrap().is_stored());
+                assert!(cache.delete(format!("gone {n}")).await.unwrap());
+            } else {
+                assert_eq!(pin(&cache, n).await, PinOutcome::Pinned);
+            }
             assert!(stream(&cache, &format!("late {n}"), vec![n as u8; len]).await.is_stored());
         }
         cache.sync().await.unwrap();
@@ -171,11 +176,11 @@ async fn what_is_pinned_while_its_segment_is_being_emptied_stays() {
         churn(&cache, 3).await;
         let outcomes = outcomes.lock().unwrap().clone();
         let pinned = outcomes.iter().filter(|outcome| **outcome == PinOutcome::Pinned).count();
-        assert!(pinned > 3, "{len}: {outcomes:?}");
-        assert_eq!(cache.stats().counts.pins_dropped, 0, "{len}: {outcomes:?}");
+        assert!(pinned > 3, "{len}, {with_deletes}: {outcomes:?}");
+        assert_eq!(cache.stats().counts.pins_dropped, 0, "{len}, {with_deletes}: {outcomes:?}");
         for (n, _) in outcomes.iter().enumerate().filter(|(_, outcome)| **outcome == PinOutcome::Pinned) {
             let hit = cache.get(format!("late {n}")).await.unwrap();
-            assert_eq!(hit.expect("it is pinned").value()[..], vec![n as u8; len], "{len}: {n}");
+            assert_eq!(hit.expect("it is pinned").value()[..], vec![n as u8; len], "{len}, {with_deletes}: {n}");
         }
     }
 }

@@ -5,15 +5,18 @@ use crate::entry::PinOutcome;
 use crate::error::Result;
 use crate::format::length::class_bytes;
 use crate::index::{Change, Location};
+use crate::types::RecordKind;
 
 impl Engine {
     /// Pins the entry of a key.
     pub async fn pin(&self, key: &[u8]) -> Result<PinOutcome> {
         let digest = self.check_key(key)?;
         loop {
-            let Some((at, _)) = self.record_of(digest, key).await? else { return Ok(PinOutcome::Absent) };
+            let Some((at, record)) = self.record_of(digest, key).await? else { return Ok(PinOutcome::Absent) };
             let pinned = self.index.update(digest, |found| {
-                let is_here = found.is_some_and(|found| found.location == at);
+                // Eviction ends an object that is not pinned in one step, as this one.
+                let is_whole = record.header.kind != RecordKind::Head || self.objects.at(at).is_some();
+                let is_here = is_whole && found.is_some_and(|found| found.location == at);
                 (Change::Keep, is_here.then(|| self.log.pins.pin(at, self.len_with_chunks(at))))
             });
             match pinned {

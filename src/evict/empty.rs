@@ -73,8 +73,7 @@ impl Evictor {
         if self.holds_dirty(victim, rows).await {
             return Ok(Emptied::Stays);
         }
-        self.keep_late_pins(victim, rows, markers).await?;
-        self.end_objects(victim).await;
+        self.end_objects(victim, rows, markers).await?;
         let mut is_covered = false;
         // A mark may be given up only once what it covers here is forgotten.
         let (purges, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.kind == RecordKind::Purge);
@@ -177,17 +176,29 @@ impl Evictor {
         found.filter(|(found, head)| found.location == *head).map_or(0, |(found, _)| found.hits)
     }
 
-    /// What still has chunks in the segment ends.
-    async fn end_objects(&self, victim: &Segment) {
+    /// What still has chunks in the segment ends; one that was pinned since it was decided what stays is rewritten instead, if
+    /// there is room.
+    async fn end_objects(&self, victim: &Segment, rows: &[Row], markers: u64) -> Result<()> {
         for object in self.log.objects.in_slot(victim.slot) {
-            if let Some((digest, head)) = object.head() {
-                self.count_evicted(self.log.pins.end(head));
+            let mut head = object.head();
+            let mut is_pinned = false;
+            if !self.log.end_unpinned_object(&object, End::Evicted) {
+                let is_expired = self.keep_late_pin(victim, rows, &object, markers).await?;
+                if !object.chunks().iter().any(|at| at.slot == victim.slot) {
+                    continue;
+                }
+                head = object.head();
+                is_pinned = head.is_some_and(|(_, head)| self.log.pins.end(head)) && !is_expired;
+                self.log.end_object(&object, End::Evicted);
+            }
+            if let Some((digest, head)) = head {
+                self.count_evicted(is_pinned);
                 self.split(victim).dropped(victim.stream.stream.is_main(), digest, object.written_bytes());
                 let hits = self.log.index.lookup(digest).map_or(0, |found| found.hits);
                 self.tell(head, hits).await;
             }
-            self.log.end_object(&object, End::Evicted);
         }
+        Ok(())
     }
 
     /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2). One that expires goes to a stream apart
@@ -226,20 +237,22 @@ impl Evictor {
         Ok(())
     }
 
-    /// Rewrites what was pinned since it was decided what stays, as far as there is room.
-    async fn keep_late_pins(&self, victim: &Segment, rows: &[Row], markers: u64) -> Result<()> {
-        if self.log.pins.is_empty() {
-            return Ok(());
+    /// Rewrites what a segment holds of an object, if there is room and it has not expired. Whether it has.
+    async fn keep_late_pin(&self, victim: &Segment, rows: &[Row], object: &Object, markers: u64) -> Result<bool> {
+        let now = self.log.clock.now();
+        let groups = self.holding(victim, rows, now);
+        let Some(group) = groups.iter().find(|g| g.object.as_ref().is_some_and(|o| o.id == object.id)) else {
+            return Ok(false);
+        };
+        if group.rows.iter().any(|&i| rows[i].is_expired(now)) {
+            return Ok(true);
         }
-        let groups = self.holding(victim, rows, self.log.clock.now());
-        for group in groups.iter().filter(|group| group.is_pinned) {
-            if self.log.room_for_rewrites(victim.stream.group, markers) >= group.len_bytes {
-                for &i in &group.rows {
-                    self.reinsert(victim, &rows[i], group, false).await?;
-                }
+        if self.log.room_for_rewrites(victim.stream.group, markers) >= group.len_bytes {
+            for &i in &group.rows {
+                self.reinsert(victim, &rows[i], group, false).await?;
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Forgets the entry of a record, and says whether it was pinned; one that is pinned in just this moment is rewritten

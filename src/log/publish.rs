@@ -184,6 +184,21 @@ impl Log {
         self.unserve_chunks(&self.objects.end(object, why));
     }
 
+    /// As [`Log::end_object`], unless its entry is pinned, as is asked in the same step. Whether it ended.
+    pub fn end_unpinned_object(&self, object: &Object, why: End) -> bool {
+        let end = || {
+            let is_pinned = object.head().is_some_and(|(_, head)| self.pins.holds(head));
+            if !is_pinned {
+                self.end_object(object, why);
+            }
+            !is_pinned
+        };
+        match object.head() {
+            Some((digest, _)) => self.index.update(digest, |_| (Change::Keep, end())),
+            None => end(),
+        }
+    }
+
     /// These chunks are dead.
     pub fn unserve_chunks(&self, chunks: &[Location]) {
         for at in chunks {
