@@ -34,6 +34,16 @@ struct Kept {
     is_pinned: bool,
 }
 
+/// What came of rewriting a record.
+#[derive(PartialEq, Eq)]
+enum Rewrite {
+    Done,
+    /// It is not served any more: it has expired, was purged or replaced, or has moved.
+    NeedsNone,
+    /// There is no room for it, or it cannot be read.
+    Failed,
+}
+
 /// What came of emptying a segment.
 pub(super) enum Emptied {
     /// Nothing in it is served any more. Whether a sync is needed: for what was written, or for what replaced its records.
@@ -181,18 +191,18 @@ impl Evictor {
     async fn end_objects(&self, victim: &Segment, rows: &[Row], markers: u64) -> Result<()> {
         for object in self.log.objects.in_slot(victim.slot) {
             let mut head = object.head();
-            let mut is_pinned = false;
+            let mut is_dropped_pin = false;
             if !self.log.end_unpinned_object(&object, End::Evicted) {
-                let is_expired = self.keep_late_pin(victim, rows, &object, markers).await?;
+                let is_lost = self.keep_late_pin(victim, rows, &object, markers).await? == Rewrite::Failed;
                 if !object.chunks().iter().any(|at| at.slot == victim.slot) {
                     continue;
                 }
                 head = object.head();
-                is_pinned = head.is_some_and(|(_, head)| self.log.pins.end(head)) && !is_expired;
+                is_dropped_pin = head.is_some_and(|(_, head)| self.log.pins.end(head)) && is_lost;
                 self.log.end_object(&object, End::Evicted);
             }
             if let Some((digest, head)) = head {
-                self.count_evicted(is_pinned);
+                self.count_evicted(is_dropped_pin);
                 self.split(victim).dropped(victim.stream.stream.is_main(), digest, object.written_bytes());
                 let hits = self.log.index.lookup(digest).map_or(0, |found| found.hits);
                 self.tell(head, hits).await;
@@ -203,12 +213,12 @@ impl Evictor {
 
     /// Moves a record to the stream of reinserted ones, with its own sequence (trap 2). One that expires goes to a stream apart
     /// where that has room, or `may_open` a segment because what is kept and the markers fit without it.
-    async fn reinsert(&self, victim: &Segment, row: &Row, group: &Kept, may_open: bool) -> Result<()> {
+    async fn reinsert(&self, victim: &Segment, row: &Row, group: &Kept, may_open: bool) -> Result<Rewrite> {
         let from = locate(victim, row);
-        let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(()) };
+        let Ok(record) = read::fetch(&self.log.segments, from).await else { return Ok(Rewrite::Failed) };
         let is_expired = record.is_expired(self.log.clock.now());
         if record.header.kind != row.kind || record.header.sequence != row.sequence || is_expired {
-            return Ok(());
+            return Ok(Rewrite::NeedsNone);
         }
         let object = group.object.as_ref().filter(|_| row.kind == RecordKind::Chunk);
         let entry = Entry { object, ..entry_of(&record, row) };
@@ -228,48 +238,50 @@ impl Evictor {
             Some(appended) => Ok(appended),
             None => self.log.append(Stream::Reinserted.of(of), &entry, order, true).await?,
         };
-        if let Ok(Appended::Done(..)) = appended {
-            if row.kind != RecordKind::Chunk {
-                self.log.counters.entries_reinserted.add_one();
-            }
-            self.log.counters.bytes_reinserted.add(row.len_bytes());
+        match appended {
+            Ok(Appended::Done(..)) => {}
+            Ok(Appended::Stale) => return Ok(Rewrite::NeedsNone),
+            Err(_) => return Ok(Rewrite::Failed),
         }
-        Ok(())
+        if row.kind != RecordKind::Chunk {
+            self.log.counters.entries_reinserted.add_one();
+        }
+        self.log.counters.bytes_reinserted.add(row.len_bytes());
+        Ok(Rewrite::Done)
     }
 
-    /// Rewrites what a segment holds of an object, if there is room and it has not expired. Whether it has.
-    async fn keep_late_pin(&self, victim: &Segment, rows: &[Row], object: &Object, markers: u64) -> Result<bool> {
-        let now = self.log.clock.now();
-        let groups = self.holding(victim, rows, now);
+    /// Rewrites what a segment holds of an object, if there is room.
+    async fn keep_late_pin(&self, victim: &Segment, rows: &[Row], object: &Object, markers: u64) -> Result<Rewrite> {
+        let groups = self.holding(victim, rows, self.log.clock.now());
         let Some(group) = groups.iter().find(|g| g.object.as_ref().is_some_and(|o| o.id == object.id)) else {
-            return Ok(false);
+            return Ok(Rewrite::NeedsNone);
         };
-        if group.rows.iter().any(|&i| rows[i].is_expired(now)) {
-            return Ok(true);
+        if self.log.room_for_rewrites(victim.stream.group, markers) < group.len_bytes {
+            return Ok(Rewrite::Failed);
         }
-        if self.log.room_for_rewrites(victim.stream.group, markers) >= group.len_bytes {
-            for &i in &group.rows {
-                self.reinsert(victim, &rows[i], group, false).await?;
+        for &i in &group.rows {
+            match self.reinsert(victim, &rows[i], group, false).await? {
+                Rewrite::Done => {}
+                other => return Ok(other),
             }
         }
-        Ok(false)
+        Ok(Rewrite::Done)
     }
 
-    /// Forgets the entry of a record, and says whether it was pinned; one that is pinned in just this moment is rewritten
-    /// instead, if there is room.
+    /// Forgets the entry of a record. One that is pinned in just this moment is rewritten instead; whether there was no room for
+    /// that.
     async fn forget(&self, victim: &Segment, row: &Row, markers: u64) -> Result<Option<(Found, bool)>> {
         let at = locate(victim, row);
-        match self.log.forget_unpinned(row.digest, at) {
+        let hits = match self.log.forget_unpinned(row.digest, at) {
             Ok(found) => return Ok(found.map(|found| (found, false))),
-            Err(hits) if self.log.room_for_rewrites(victim.stream.group, markers) >= row.len_bytes() => {
-                let (rows, len_bytes) = (Vec::new(), row.len_bytes());
-                let late = Kept { rows, object: None, len_bytes, hits, is_dirty: false, is_pinned: true };
-                self.reinsert(victim, row, &late, false).await?;
-            }
-            Err(_) => {}
-        }
+            Err(hits) => hits,
+        };
+        let (rows, len_bytes) = (Vec::new(), row.len_bytes());
+        let late = Kept { rows, object: None, len_bytes, hits, is_dirty: false, is_pinned: true };
+        let has_room = self.log.room_for_rewrites(victim.stream.group, markers) >= len_bytes;
+        let is_lost = !has_room || self.reinsert(victim, row, &late, false).await? == Rewrite::Failed;
         // Nothing, if it moved.
-        Ok(self.log.forget(row.digest, at).map(|found| (found, true)))
+        Ok(self.log.forget(row.digest, at).map(|found| (found, is_lost)))
     }
 
     /// Forgets a record, and leaves a marker if one is needed. Whether the index still pointed at it: else there is a newer
@@ -278,9 +290,9 @@ impl Evictor {
         let at = locate(victim, row);
         // A head without its chunks was counted when they went.
         let is_entry = row.kind == RecordKind::Put || self.log.objects.at(at).is_some();
-        let Some((found, is_pinned)) = self.forget(victim, row, markers).await? else { return Ok(false) };
+        let Some((found, is_dropped_pin)) = self.forget(victim, row, markers).await? else { return Ok(false) };
         if is_entry {
-            self.count_evicted(is_pinned && !row.is_expired(self.log.clock.now()));
+            self.count_evicted(is_dropped_pin && !row.is_expired(self.log.clock.now()));
         }
         if row.kind == RecordKind::Put {
             self.tell(at, found.hits).await;
@@ -294,9 +306,9 @@ impl Evictor {
         Ok(true)
     }
 
-    fn count_evicted(&self, is_pinned: bool) {
+    fn count_evicted(&self, is_dropped_pin: bool) {
         self.log.counters.entries_evicted.add_one();
-        if is_pinned {
+        if is_dropped_pin {
             self.log.counters.pins_dropped.add_one();
         }
     }

@@ -186,10 +186,7 @@ struct HitsAByte {
 impl HitsAByte {
     fn of(residents: &[Resident]) -> Self {
         let hits = |r: &Resident| u128::from(r.hits.min(MAX_HITS));
-        Self {
-            hits: residents.iter().map(hits).sum(),
-            bytes: residents.iter().map(|r| u128::from(r.len_bytes)).sum(),
-        }
+        Self { hits: residents.iter().map(hits).sum(), bytes: residents.iter().map(|r| u128::from(r.len_bytes)).sum() }
     }
 
     /// Whether the entry has at least so many times the mean.

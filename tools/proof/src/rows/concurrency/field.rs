@@ -82,8 +82,6 @@ pub struct Tally {
     pub pinned: u64,
     /// Gets of an entry that had to be there since it was pinned.
     pub kept: u64,
-    /// Pins that eviction had no room for.
-    pub pins_dropped: u64,
 }
 
 impl Tally {
@@ -102,7 +100,6 @@ impl Tally {
         self.purges += other.purges;
         self.pinned += other.pinned;
         self.kept += other.kept;
-        self.pins_dropped += other.pins_dropped;
     }
 
     /// The counts by name.
@@ -121,7 +118,6 @@ impl Tally {
             ("purges of a tag", self.purges),
             ("entries pinned", self.pinned),
             ("gets of pinned entries", self.kept),
-            ("pins dropped", self.pins_dropped),
         ];
         counts.map(|(name, count)| (name.to_owned(), count)).to_vec()
     }
@@ -209,7 +205,6 @@ impl Field {
         self.tally.reinserted += counts.entries_reinserted;
         self.tally.expired += counts.misses_expired;
         self.tally.hot += counts.hits_memory;
-        self.tally.pins_dropped += counts.pins_dropped;
         // Pins end with the process.
         self.histories.iter_mut().for_each(History::unpin);
         self.pinned.iter_mut().for_each(Vec::clear);
@@ -256,13 +251,12 @@ impl Field {
             self.pinned[task] = seen.pinned;
         }
         self.tally.purges += purges.len() as u64;
-        // Where there was no room for what is pinned, a pin says nothing from there on.
-        let pins_hold = cache.stats().counts.pins_dropped == 0;
+        let dropped = cache.stats().counts.pins_dropped;
+        if dropped > 0 {
+            return Err(format!("round {}: there is room for what is pinned, and {dropped} went", self.round));
+        }
         for (key, (history, events)) in self.histories.iter_mut().zip(&events).enumerate() {
-            if !pins_hold {
-                history.unpin();
-            }
-            self.tally.kept += history.judge(events, &purges, pins_hold).map_err(|what| {
+            self.tally.kept += history.judge(events, &purges).map_err(|what| {
                 let near: Vec<_> = events.iter().rev().take(24).rev().map(|e| format!("\n{e:?}")).collect();
                 format!("round {}, key {key}: {what}; its last operations: {}", self.round, near.concat())
             })?;

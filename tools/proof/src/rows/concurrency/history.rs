@@ -132,11 +132,11 @@ impl Pin {
 
 impl History {
     /// Judges what happened since the last call, all of which has ended. `purges` are those of all keys. How many gets found
-    /// what had to be there since it was pinned, if pins hold.
+    /// what had to be there since it was pinned.
     ///
     /// # Errors
     /// It cannot have happened: how.
-    pub fn judge(&mut self, events: &[Event], purges: &[Purge], pins_hold: bool) -> Result<u64, String> {
+    pub fn judge(&mut self, events: &[Event], purges: &[Purge]) -> Result<u64, String> {
         let mut gone = Vec::new();
         for event in events {
             let version = match event.did {
@@ -157,7 +157,7 @@ impl History {
         self.judge_gets(events)?;
         self.judge_zones(&gone)?;
         self.judge_purges(purges)?;
-        let kept = if pins_hold { self.judge_pins(events, purges)? } else { 0 };
+        let kept = self.judge_pins(events, purges)?;
         self.forget(&gone, purges);
         Ok(kept)
     }
@@ -274,7 +274,7 @@ mod tests {
 
     fn holds(parts: &[&[Event]]) -> bool {
         let mut history = History::default();
-        parts.iter().all(|events| history.judge(events, &[], true).is_ok())
+        parts.iter().all(|events| history.judge(events, &[]).is_ok())
     }
 
     fn did(begin: u64, end: u64, did: Did) -> Event {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn canary_what_a_purge_must_have_removed_is_caught() {
         assert_eq!((tag_of(1), tag_of(2)), (Some(0), None));
-        let judge = |events: &[Event], purges: &[Purge]| History::default().judge(events, purges, true).is_ok();
+        let judge = |events: &[Event], purges: &[Purge]| History::default().judge(events, purges).is_ok();
         let both = |version| [set(1, 2, version), got(7, 8, version)];
         assert!(!judge(&both(1), &[purge(3, 4)]), "it has the tag");
         assert!(judge(&both(2), &[purge(3, 4)]), "it has not");
@@ -338,15 +338,15 @@ mod tests {
         assert!(judge(&[set(1, 4, 1), got(7, 8, 1)], &[purge(3, 5)]), "it was set at the same time");
         assert!(judge(&[set(1, 2, 1), got(3, 8, 1)], &[purge(4, 5)]), "it may have been got before");
         let mut history = History::default();
-        assert!(history.judge(&[set(1, 2, 1)], &[purge(3, 4)], true).is_ok());
-        assert!(history.judge(&[got(5, 6, 1)], &[], true).is_err(), "later");
+        assert!(history.judge(&[set(1, 2, 1)], &[purge(3, 4)]).is_ok());
+        assert!(history.judge(&[got(5, 6, 1)], &[]).is_err(), "later");
     }
 
     #[test]
     fn canary_a_pinned_value_that_is_missed_is_caught() {
         let judge = |between: &[Event], purges: &[Purge]| {
             let events = [&[set(1, 2, 1), pinned(3, 4, 1)], between, &[gone(11, 12)]].concat();
-            History::default().judge(&events, purges, true).is_ok()
+            History::default().judge(&events, purges).is_ok()
         };
         assert!(!judge(&[], &[]) && !judge(&[got(5, 6, 1)], &[]), "nothing else happened");
         assert!(!judge(&[], &[Purge { tag: 1, ..purge(5, 6) }]), "a purge of another tag");
@@ -356,12 +356,11 @@ mod tests {
             assert!(judge(&[did(3, 4, end)], &[]), "at the same time: {end:?}");
         }
         let expires = [did(1, 2, Did::Set { version: 1, dead_by: 99 }), pinned(3, 4, 1), gone(5, 6)];
-        assert!(History::default().judge(&expires, &[], true).is_ok());
+        assert!(History::default().judge(&expires, &[]).is_ok());
         let mut history = History::default();
-        assert_eq!(history.judge(&[set(1, 2, 1), pinned(3, 4, 1), got(5, 6, 1)], &[], true), Ok(1));
-        assert_eq!(history.clone().judge(&[gone(7, 8)], &[], false), Ok(0), "there was no room for it");
-        assert!(history.clone().judge(&[gone(7, 8)], &[], true).is_err(), "later");
+        assert_eq!(history.judge(&[set(1, 2, 1), pinned(3, 4, 1), got(5, 6, 1)], &[]), Ok(1));
+        assert!(history.clone().judge(&[gone(7, 8)], &[]).is_err(), "later");
         history.unpin();
-        assert!(history.judge(&[gone(7, 8)], &[], true).is_ok(), "in the next process");
+        assert!(history.judge(&[gone(7, 8)], &[]).is_ok(), "in the next process");
     }
 }
