@@ -93,6 +93,51 @@ pub async fn fetch(segments: &SegmentSet, location: Location) -> Result<Fetched,
     decode(bytes, &segment, offset, from_buffer).map_err(|defect| Failure::Damaged(segment, defect))
 }
 
+/// The most that is read at a time for several keys, in bytes.
+const RUN_BYTES: u64 = 256 << 10;
+
+/// The records at these places, in their order, as runs that are worth one read each: in one segment, with gaps that are read
+/// over rather than read apart.
+pub fn runs(places: &[Location]) -> impl Iterator<Item = &[Location]> {
+    let end_of = |at: &Location| at.offset() + class_bytes(at.class);
+    let (mut start, mut end) = places.first().map_or((0, 0), |first| (first.offset(), end_of(first)));
+    places.chunk_by(move |at, next| {
+        // The index may have changed between two questions: places may overlap.
+        let joined = end.max(end_of(next));
+        let is_near = next.slot == at.slot && next.offset() <= end + BLOCK_BYTES;
+        let is_one = is_near && joined - start <= RUN_BYTES;
+        (start, end) = if is_one { (start, joined) } else { (next.offset(), end_of(next)) };
+        is_one
+    })
+}
+
+/// Reads a run with one read, if that needs not wait for the disk, or if it may. `None`: it would wait. In it, `None` for what
+/// is to be asked for by itself: it is gone, damaged or cannot be read.
+pub async fn fetch_run(segments: &SegmentSet, run: &[Location], may_wait: bool) -> Option<Vec<Option<Fetched>>> {
+    let none = || run.iter().map(|_| None).collect();
+    let Some(first) = run.first() else { return Some(Vec::new()) };
+    let Some(segment) = segments.get(first.slot) else { return Some(none()) };
+    let start = first.offset();
+    let end = run.iter().map(|at| at.offset() + class_bytes(at.class)).fold(start, u64::max);
+    let written = segment.written();
+    let len = (end - start) as usize;
+    let bytes = match segment.read_now(start, len) {
+        Some((bytes, _)) => bytes,
+        None if !may_wait => return None,
+        None => match segment.read(start, len).await {
+            Ok(bytes) => bytes,
+            Err(_) => return Some(none()),
+        },
+    };
+    let decoded = run.iter().map(|at| {
+        let (offset, len) = (at.offset(), class_bytes(at.class) as usize);
+        let from = (offset - start) as usize;
+        let own = bytes[from..from + len].to_vec();
+        decode(own, &segment, offset, offset + len as u64 > written).ok()
+    });
+    Some(decoded.collect())
+}
+
 /// Pads between chunks that are read over rather than read apart, in units of 16 bytes.
 const GAP_UNITS: u32 = (BLOCK_BYTES / UNIT_BYTES) as u32;
 

@@ -1,5 +1,6 @@
 //! What the user holds.
 
+mod batch;
 mod builder;
 mod cache;
 mod fetch;

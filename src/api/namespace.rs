@@ -58,7 +58,7 @@ impl DiskCache {
 #[derive(Clone)]
 pub struct Namespace {
     /// Its keys have the prefix.
-    cache: DiskCache,
+    pub(super) cache: DiskCache,
     name: Arc<str>,
 }
 

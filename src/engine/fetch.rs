@@ -49,7 +49,7 @@ impl Engine {
         Fut: Future<Output = Result<Fetched, E>>,
         E: Into<BoxError>,
     {
-        if let Some(hit) = self.hit(wanted.digest, wanted.key, true).await?
+        if let Some(hit) = self.hit(wanted.digest, wanted.key, true, None).await?
             && let Some(value) = readable(&self.counters, &hit, &read)
         {
             return Ok(value);
@@ -81,7 +81,7 @@ impl Engine {
                 Turn::Again => continue,
             }
             // Since the flight is in the table, whatever is written is either found here or outdates it.
-            if let Some(hit) = self.hit(wanted.digest, wanted.key, false).await?
+            if let Some(hit) = self.hit(wanted.digest, wanted.key, false, None).await?
                 && let Ok(value) = read(&hit)
             {
                 seat.land(Ok(hit));
@@ -98,7 +98,7 @@ impl Engine {
 
     /// The entry if there is one, and whether it is to be fetched anew.
     pub async fn get_stale(self: &Arc<Self>, wanted: &Wanted<'_>) -> Result<Option<(Hit, bool)>> {
-        let hit = self.hit(wanted.digest, wanted.key, true).await?;
+        let hit = self.hit(wanted.digest, wanted.key, true, None).await?;
         Ok(hit.map(|hit| {
             let is_stale = wanted.is_stale(&hit, self.clock.now());
             (hit, is_stale)
@@ -122,7 +122,7 @@ impl Engine {
         drop(task::spawn(async move {
             let Some(found) = engine.upgrade() else { return };
             let wanted = Wanted { digest, key: &key, options, stale_ms };
-            match found.hit(wanted.digest, wanted.key, false).await {
+            match found.hit(wanted.digest, wanted.key, false, None).await {
                 Ok(Some(hit)) if !wanted.is_stale(&hit, found.clock.now()) => return seat.land(Ok(hit)),
                 Ok(_) if !seat.flight().is_outdated() => {}
                 // Written meanwhile: who wants it fetched anew asks again.

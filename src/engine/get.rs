@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::batch::Ahead;
 use super::{Engine, Opened, turn};
 use crate::entry::{Hit, Source};
 use crate::error::{Error, Result};
@@ -28,13 +29,19 @@ impl Engine {
     /// The newest value of a key.
     pub async fn get(self: &Arc<Self>, key: &[u8]) -> Result<Option<Hit>> {
         let digest = self.check_key(key)?;
-        self.hit(digest, key, true).await
+        self.hit(digest, key, true, None).await
     }
 
     /// As [`Engine::get`]; unless it counts, a value that is found leaves no trace in the statistics.
-    pub(super) async fn hit(self: &Arc<Self>, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Hit>> {
+    pub(super) async fn hit(
+        self: &Arc<Self>,
+        digest: Digest,
+        key: &[u8],
+        counts: bool,
+        ahead: Option<Ahead>,
+    ) -> Result<Option<Hit>> {
         turn::give_way().await;
-        let answer = self.find(digest, key, counts).await?;
+        let answer = self.find(digest, key, counts, ahead).await?;
         if counts {
             self.namespaces.count_get(key, answer.is_some());
         }
@@ -52,7 +59,7 @@ impl Engine {
         let digest = self.check_key(key)?;
         turn::give_way().await;
         // Where the chunks are is known before the head is read: the first one is read beside it.
-        let (found, first) = join!(self.find(digest, key, true), self.chunk_at(digest, &range));
+        let (found, first) = join!(self.find(digest, key, true, None), self.chunk_at(digest, &range));
         let found = found?;
         self.namespaces.count_get(key, found.is_some());
         let hit = match found {
@@ -67,7 +74,7 @@ impl Engine {
     /// Whether a key can be got; leaves no trace in the statistics that eviction uses.
     pub async fn has(self: &Arc<Self>, key: &[u8]) -> Result<bool> {
         let digest = self.check_key(key)?;
-        Ok(self.find(digest, key, false).await?.is_some())
+        Ok(self.find(digest, key, false, None).await?.is_some())
     }
 
     /// An entry whose value is read piece by piece. If `attach`, one that is being written goes before one that is there.
@@ -77,7 +84,7 @@ impl Engine {
         if let Some((object, about)) = self.objects.writing(key).filter(|_| attach) {
             return Ok(Some(Opened::attached(self, object, about)));
         }
-        let found = self.find(digest, key, true).await?;
+        let found = self.find(digest, key, true, None).await?;
         self.namespaces.count_get(key, found.is_some());
         Ok(found.map(|answer| match answer {
             Answer::Hit(hit) => Opened::of_hit(hit),
@@ -105,7 +112,13 @@ impl Engine {
         }
     }
 
-    async fn find(self: &Arc<Self>, digest: Digest, key: &[u8], counts: bool) -> Result<Option<Answer>> {
+    async fn find(
+        self: &Arc<Self>,
+        digest: Digest,
+        key: &[u8],
+        counts: bool,
+        mut ahead: Option<Ahead>,
+    ) -> Result<Option<Answer>> {
         let missed = |counter: &Counter| {
             if counts {
                 counter.add_one();
@@ -132,7 +145,7 @@ impl Engine {
                 }
                 return Ok(Some(Answer::Hit(hit)));
             }
-            match read::fetch(&self.segments, location).await {
+            match self.fetch(location, ahead.take()).await {
                 Ok(record) if !is_entry(record.header.kind) || record.key() != key => {
                     return missed(&self.counters.misses_collision);
                 }
@@ -173,6 +186,16 @@ impl Engine {
             }
         }
         missed(&self.counters.misses_evicted)
+    }
+
+    /// The record at a place; if it was read ahead, that one.
+    async fn fetch(&self, location: Location, ahead: Option<Ahead>) -> std::result::Result<Fetched, Failure> {
+        // A segment is never written twice at one place: what was read there is what is there.
+        let is_it = |a: &Ahead| a.location == location && self.segments.holds(location.slot, a.record.segment);
+        match ahead.filter(is_it) {
+            Some(ahead) => Ok(ahead.record),
+            None => read::fetch(&self.segments, location).await,
+        }
     }
 
     /// Whether a purge covers the entry of this record.

@@ -48,7 +48,7 @@ impl Engine {
     /// Goes on from what was kept. The entry stays until the next close replaces it, or eviction drops it.
     pub(super) async fn load_ghosts(self: &Arc<Self>) {
         let digest = digest(&self.seed, KEY);
-        if let Ok(Some(hit)) = self.hit(digest, KEY, false).await {
+        if let Ok(Some(hit)) = self.hit(digest, KEY, false, None).await {
             for saved in ghosts::decode(&hit.value).unwrap_or_default() {
                 let group = self.namespaces.group_tagged(saved.tag);
                 if self.namespaces.tag(group) == saved.tag {

@@ -26,6 +26,7 @@ use crate::sync::{AsyncMutex, Mutex};
 use crate::types::{Digest, Durability, MAX_KEY_BYTES};
 
 mod admit;
+mod batch;
 mod clear;
 mod delete;
 mod dirty;

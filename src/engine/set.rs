@@ -11,9 +11,9 @@ use crate::evict::Split;
 use crate::flight::Flight;
 use crate::format::record::{self, Flags};
 use crate::format::tags;
-use crate::log::{Appended, Entry, Order};
+use crate::log::{Appended, Entry, Order, Ticket};
 use crate::segment::{Stream, StreamId};
-use crate::types::{Digest, Group, MAX_METADATA_BYTES, MAX_TAG_BYTES, MAX_TAGS, Millis, RecordKind};
+use crate::types::{Digest, Durability, Group, MAX_METADATA_BYTES, MAX_TAG_BYTES, MAX_TAGS, Millis, RecordKind};
 
 /// From when to when an entry lives, and where it goes.
 #[derive(Clone, Copy)]
@@ -50,6 +50,14 @@ impl Put<'_> {
     }
 }
 
+/// How far a write has come.
+pub(super) enum Begun {
+    /// The log has it.
+    Accepted(Ticket),
+    /// There is nothing more to wait for.
+    Over(SetOutcome),
+}
+
 /// Flags and metadata field of a record, which is this one if it has tags.
 pub(super) fn field<'a>(tagged: Option<&'a Bytes>, metadata: &'a Bytes) -> (Flags, &'a Bytes) {
     tagged.map_or((Flags::NONE, metadata), |field| (Flags::TAGGED, field))
@@ -64,23 +72,49 @@ impl Engine {
         options: SetOptions,
         wait: bool,
     ) -> Result<SetOutcome> {
+        self.put(self.put_of(key, value, &options, wait)?).await
+    }
+
+    /// The write of a value that was not fetched.
+    pub(super) fn put_of<'a>(
+        &self,
+        key: &'a [u8],
+        value: Bytes,
+        options: &'a SetOptions,
+        wait: bool,
+    ) -> Result<Put<'a>> {
         let digest = self.check_key(key)?;
-        let times = self.times(key, &options, 0)?;
-        let tagged = self.tagged(&options);
-        self.put(Put { digest, key, value, options: &options, tagged, times, wait, flight: None }).await
+        let times = self.times(key, options, 0)?;
+        let tagged = self.tagged(options);
+        Ok(Put { digest, key, value, options, tagged, times, wait, flight: None })
     }
 
     pub(super) async fn put(self: &Arc<Self>, put: Put<'_>) -> Result<SetOutcome> {
+        let durability = put.options.durability;
+        match self.begin_set(put).await? {
+            Begun::Over(outcome) => Ok(outcome),
+            Begun::Accepted(ticket) => self.end_set(&ticket, durability).await,
+        }
+    }
+
+    /// Waits until an accepted write is as durable as was asked for.
+    pub(super) async fn end_set(&self, ticket: &Ticket, durability: Durability) -> Result<SetOutcome> {
+        self.log.wait(ticket, durability).await?;
+        Ok(SetOutcome::Stored { durability })
+    }
+
+    /// Gives a value to the log, or holds or refuses it.
+    pub(super) async fn begin_set(self: &Arc<Self>, put: Put<'_>) -> Result<Begun> {
         let Put { digest, key, ref value, options, times, wait, flight, .. } = put;
         if value.len() as u64 > self.max_value_bytes() {
-            return Ok(self.refuse(digest, RefuseReason::TooLarge, flight));
+            return Ok(Begun::Over(self.refuse(digest, RefuseReason::TooLarge, flight)));
         }
         let (flags, metadata) = put.metadata();
         let flags = flags.with_dirty(options.is_dirty);
         let len_bytes = record::record_len(key.len(), metadata.len(), value.len());
         let len_bytes = len_bytes.map_or(value.len() as u64, |class| class.len_bytes());
         if let Some(outcome) = self.admit_write(&put, len_bytes) {
-            return Ok(outcome);
+            return Ok(Begun::Over(outcome));
         }
         let value_crc = record::value_crc(metadata, value);
         let Times { created, expires, stream } = times;
@@ -91,18 +125,17 @@ impl Engine {
         let ticket = match self.append(stream, &entry, Order::Newest, wait).await? {
             Ok(Appended::Done(placed)) => placed.ticket,
             // Only what was fetched can be.
-            Ok(Appended::Stale) => return Ok(SetOutcome::Refused { reason: RefuseReason::Evicted }),
+            Ok(Appended::Stale) => return Ok(Begun::Over(SetOutcome::Refused { reason: RefuseReason::Evicted })),
             Err(RefuseReason::TooLarge) => {
-                return self.set_in_chunks(Put { times: Times { stream, ..times }, ..put }).await;
+                return self.set_in_chunks(Put { times: Times { stream, ..times }, ..put }).await.map(Begun::Over);
             }
             // Who writes back brings what is there to the origin first.
-            Err(reason) if options.is_dirty => return Ok(SetOutcome::Refused { reason }),
-            Err(reason) => return Ok(self.refuse(digest, reason, put.flight)),
+            Err(reason) if options.is_dirty => return Ok(Begun::Over(SetOutcome::Refused { reason })),
+            Err(reason) => return Ok(Begun::Over(self.refuse(digest, reason, put.flight))),
         };
         self.count_set(key);
         self.counters.bytes_admitted.add(put.payload_bytes() as u64);
-        self.log.wait(&ticket, options.durability).await?;
-        Ok(SetOutcome::Stored { durability: options.durability })
+        Ok(Begun::Accepted(ticket))
     }
 
     /// The metadata field of an entry, if it has tags.
