@@ -46,6 +46,14 @@ impl Door {
         both!(self, get(key))
     }
 
+    /// The values of keys.
+    ///
+    /// # Errors
+    /// The cache's.
+    pub async fn get_many(&self, keys: Vec<Vec<u8>>) -> esker::Result<Vec<esker::Result<Option<Hit>>>> {
+        both!(self, get_many(keys))
+    }
+
     async fn reader(&self, key: &[u8]) -> esker::Result<Option<EntryReader>> {
         both!(self, reader(key))
     }

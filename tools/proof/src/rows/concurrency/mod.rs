@@ -1,6 +1,6 @@
 //! Row 11: sixteen tasks get, set and delete the same keys at once, on each real backend, under eviction, reinsertion and
-//! expiry; what they saw of each key must be possible one after the other (P1, P2). They purge tags too, and pin keys: what is
-//! pinned must be there (V5).
+//! expiry; what they saw of each key must be possible one after the other (P1, P2). They get several keys at once, purge tags, and pin keys: what
+//! is pinned must be there (V5).
 //!
 //! A case is a backend and a number: a cache of its own, with a small hot tier that is filled on write, on both,
 //! or on read in turn; each fourth has none. The dice repeat what the

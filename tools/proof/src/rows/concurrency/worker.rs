@@ -16,6 +16,8 @@ use crate::streamed::{self, Door};
 const OPERATIONS_A_LOOK: u64 = 64;
 /// One get in so many returns what the canary keeps.
 const STALE_ONE_IN: u64 = 200;
+/// Keys that are got at once.
+const BATCH_KEYS: usize = 8;
 /// Keys that a task has pinned at a time: those of all take less than may be pinned.
 const MOST_PINNED: usize = 24;
 
@@ -59,10 +61,11 @@ impl Worker {
             let k = self.dice.below(if hot { HOT_KEYS } else { KEYS }) as u32;
             let begin = self.tick();
             match self.dice.below(1_000) {
-                0..600 => {
+                0..590 => {
                     let did = self.get(k).await?;
                     self.saw(k, begin, did);
                 }
+                590..600 => self.get_many(k, begin).await?,
                 600..960 => {
                     let did = self.set(k).await?;
                     self.saw(k, begin, did);
@@ -174,8 +177,26 @@ impl Worker {
     async fn get(&mut self, k: u32) -> Result<Did, String> {
         let clock = self.shared.clock.now().0;
         let found = streamed::take(self.door(k)?, k, &key(k)).await.map_err(|e| format!("get {k}: {e}"))?;
-        let Some((bytes, _)) = found else { return Ok(Did::Missed) };
-        let version = match read_value(&bytes) {
+        self.got(k, clock, found.as_ref().map(|(bytes, _)| &bytes[..]))
+    }
+
+    /// Gets keys that go in by one door.
+    async fn get_many(&mut self, first: u32, begin: u64) -> Result<(), String> {
+        let keys: Vec<u32> = (first..KEYS as u32).step_by(1 + NAMES.len()).take(BATCH_KEYS).collect();
+        let clock = self.shared.clock.now().0;
+        let hits = self.door(first)?.get_many(keys.iter().map(|k| key(*k)).collect()).await;
+        for (k, hit) in keys.into_iter().zip(hits.map_err(|e| format!("get {first} and more: {e}"))?) {
+            let hit = hit.map_err(|e| format!("get {k} of many: {e}"))?;
+            let did = self.got(k, clock, hit.as_ref().map(|hit| &hit.value()[..]))?;
+            self.saw(k, begin, did);
+        }
+        Ok(())
+    }
+
+    /// What a get found.
+    fn got(&mut self, k: u32, clock: u64, bytes: Option<&[u8]>) -> Result<Did, String> {
+        let Some(bytes) = bytes else { return Ok(Did::Missed) };
+        let version = match read_value(bytes) {
             Some((of, version)) if of == k => version,
             other => return Err(format!("key {k}: bytes that were never stored under it: {other:?}")),
         };
