@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::types::{Durability, Millis, Sequence};
+use crate::types::{Durability, Millis, SegmentId, Sequence};
 
 /// What a write asks for besides key and value.
 #[derive(Clone, Default)]
@@ -177,6 +177,34 @@ pub enum RefuseReason {
     /// Of a large value: a part of it was evicted, or the cache was cleared, before all of it was written. It is too large
     /// for this capacity, or was written too slowly.
     Evicted,
+}
+
+/// What is known of an entry without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EntryStats {
+    /// Length of the value in bytes.
+    pub value_bytes: u64,
+    /// What it takes in the segments, its chunks included, in bytes; 0 for what is held in memory
+    /// (`AdmissionPolicy::SecondUse`).
+    pub stored_bytes: u64,
+    /// How long ago it was set, in whole milliseconds.
+    pub age: Duration,
+    /// When it expires; `None`: never.
+    pub expires_at: Option<SystemTime>,
+    /// How often it was got since it was written or rewritten, as eviction counts it: up to 3, and 0 with
+    /// `EvictionPolicy::Fifo`, which does not count.
+    pub hits: u8,
+    /// Its place in the order of all writes: see [`Hit::sequence`].
+    pub sequence: Sequence,
+    /// Which segment its record, of a value in chunks the head, stands in; `None` for what is held in memory.
+    pub segment: Option<SegmentId>,
+    /// Chunks of its value; 0 if it is one record.
+    pub chunks: u64,
+    /// Whether it is pinned.
+    pub is_pinned: bool,
+    /// Whether the origin does not have it yet (write-back).
+    pub is_dirty: bool,
 }
 
 /// Where a hit was found.

@@ -133,9 +133,9 @@ mod types;
 
 pub use api::inspect;
 pub use api::{
-    BoxFuture, Builder, Cache, CacheConfig, DiskCache, EntryReader, EntryWriter, FetchOptions, Fetched, Hit, Layer,
-    MemoryCache, Namespace, Origin, OriginCache, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source, Typed,
-    WriteBack, WriteMode, open,
+    BoxFuture, Builder, Cache, CacheConfig, DiskCache, Entries, EntryReader, EntryStats, EntryWriter, FetchOptions,
+    Fetched, Hit, Keys, Layer, ListedEntry, MemoryCache, Namespace, Origin, OriginCache, PinOutcome, RefuseReason,
+    SetOptions, SetOutcome, Source, Typed, WriteBack, WriteMode, open,
 };
 pub use codec::{Bincode, Codec};
 pub use config::{Config, NamespaceConfig};

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 
 use crate::format::length::class_bytes;
 use crate::format::object::ChunkKey;
-use crate::format::record::{self, Defect, Header};
+use crate::format::record::{self, Defect, HEADER_BYTES, Header};
 use crate::format::tags::{self, Tags};
 use crate::index::Location;
 use crate::object::Object;
@@ -91,6 +91,63 @@ pub async fn fetch(segments: &SegmentSet, location: Location) -> Result<Fetched,
         None => (read_later(&segment, offset, len).await?, false),
     };
     decode(bytes, &segment, offset, from_buffer).map_err(|defect| Failure::Damaged(segment, defect))
+}
+
+/// A record without its value, checked but for metadata and value.
+pub struct Head {
+    /// What it says of itself.
+    pub header: Header,
+    /// The record's beginning.
+    bytes: Vec<u8>,
+    /// Which segment it stands in.
+    pub segment: SegmentId,
+}
+
+impl Head {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.bytes[record::parts(&self.header).0]
+    }
+
+    /// The tags.
+    pub fn tags(&self) -> Tags<'_> {
+        let field = if self.header.flags.is_tagged() { self.bytes.get(record::parts(&self.header).1) } else { None };
+        field.and_then(|field| tags::split(self.header.flags, field)).unwrap_or_default().0
+    }
+}
+
+/// What a key is expected to take, in bytes: a longer one is read with a second read.
+const LIKELY_KEY_BYTES: usize = 220;
+
+/// Reads the beginning of the record at a location: header, key and tags.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn fetch_head(segments: &SegmentSet, location: Location) -> Result<Head, Failure> {
+    let Some(segment) = segments.get(location.slot) else { return Err(Failure::Gone) };
+    let (offset, most) = (location.offset(), class_bytes(location.class) as usize);
+    let mut len = most.min(HEADER_BYTES + LIKELY_KEY_BYTES);
+    loop {
+        let bytes = match segment.read_now(offset, len) {
+            Some((bytes, _)) => bytes,
+            None => read_later(&segment, offset, len).await?,
+        };
+        let claimed = record::header_claims(&bytes).map_or(0, |claimed| claimed as usize);
+        if claimed > len && claimed <= most {
+            len = claimed;
+            continue;
+        }
+        let header = match record::decode_header(&bytes, segment.id, offset) {
+            Ok(header) => header,
+            Err(defect) => return Err(Failure::Damaged(segment, defect)),
+        };
+        let metadata_end = record::parts(&header).1.end;
+        if header.flags.is_tagged() && metadata_end > len && metadata_end <= most {
+            len = metadata_end;
+            continue;
+        }
+        return Ok(Head { header, bytes, segment: segment.id });
+    }
 }
 
 /// The most that is read at a time for several keys, in bytes.

@@ -6,6 +6,7 @@ mod cache;
 mod fetch;
 pub mod inspect;
 mod layers;
+mod list;
 mod memory_cache;
 mod namespace;
 mod origin;
@@ -13,10 +14,13 @@ mod reader;
 mod typed;
 mod writer;
 
-pub use crate::entry::{FetchOptions, Fetched, Hit, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source};
+pub use crate::entry::{
+    EntryStats, FetchOptions, Fetched, Hit, PinOutcome, RefuseReason, SetOptions, SetOutcome, Source,
+};
 pub use builder::Builder;
 pub use cache::{BoxFuture, Cache, DiskCache};
 pub use layers::{CacheConfig, Layer, open};
+pub use list::{Entries, Keys, ListedEntry};
 pub use memory_cache::MemoryCache;
 pub use namespace::Namespace;
 pub use origin::{Origin, OriginCache, WriteBack, WriteMode};

@@ -75,6 +75,10 @@ struct Shard {
     heap_bytes: AtomicU64,
 }
 
+/// What tells an entry from all others, wherever it moves.
+#[derive(Debug, Clone, Copy)]
+pub struct Name(Route);
+
 /// Where a digest belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Route {
@@ -183,6 +187,19 @@ impl Index {
             let tables = shard.tables.lock();
             tables.iter().flat_map(Table::iter).for_each(|slot| f(slot.found()));
         }
+    }
+
+    /// The entries of a shard as they are at one moment, under its lock.
+    pub fn entries_of(&self, shard: usize) -> Vec<(Name, Found)> {
+        let Some(tables) = self.shards.get(shard).map(|shard| shard.tables.lock()) else { return Vec::new() };
+        let named = |table: usize, slot: &slot::Slot| (Name(Route { shard, table, hash: slot.hash() }), slot.found());
+        tables.iter().enumerate().flat_map(|(n, table)| table.iter().map(move |slot| named(n, slot))).collect()
+    }
+
+    /// What is known of a named entry now. Counts no hit.
+    pub fn lookup_named(&self, Name(Route { shard, table, hash }): Name) -> Option<Found> {
+        let shard = &self.shards[shard];
+        Locked { shard, tables: shard.tables.lock(), table, hash }.found()
     }
 
     /// The shard from the top bits of the digest, scaled to the number of shards; the sub-table from what the scaling

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::format::length::class_bytes;
 use crate::index::Index;
 use crate::index::load::{Batch, Candidate, Claim, Judge};
+use crate::sync::processors;
 use crate::types::{SegmentId, Sequence};
 
 /// Most threads that fill the index.
@@ -61,7 +62,8 @@ impl Publisher {
             }
         };
         let wanted = self.batches.iter().map(Batch::records).sum::<usize>() / RECORDS_A_THREAD;
-        let others = if wanted == 0 { 0 } else { wanted.min(processors().min(self.index.shards()) - 1) };
+        let others =
+            if wanted == 0 { 0 } else { wanted.min(processors().min(MAX_THREADS).min(self.index.shards()) - 1) };
         std::thread::scope(|scope| {
             let others: Vec<_> = (0..others).map(|_| scope.spawn(worker)).collect();
             others.into_iter().fold(worker(), |sum, other| match other.join() {
@@ -70,10 +72,6 @@ impl Publisher {
             })
         })
     }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS))
 }
 
 /// One thread's judge.
