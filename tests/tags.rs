@@ -11,8 +11,8 @@ use esker::backend::sim::Sim;
 use esker::clock::ManualClock;
 use esker::inspect::{EntryState, Inspector, PurgedBy, Verdict};
 use esker::{
-    AdmissionPolicy, Config, DiskCache, Durability, Error, EvictReason, FetchOptions, Fetched, MAX_METADATA_BYTES,
-    MAX_TAG_BYTES, MAX_TAGS, Millis, PinOutcome, SetOptions, SetOutcome,
+    AdmissionPolicy, Config, DiskCache, Durability, Error, EvictReason, EvictionPolicy, FetchOptions, Fetched,
+    MAX_METADATA_BYTES, MAX_TAG_BYTES, MAX_TAGS, Millis, PinOutcome, SetOptions, SetOutcome,
 };
 
 const DIR: &str = "/cache";
@@ -194,21 +194,21 @@ async fn a_writer_that_finishes_after_the_purge_is_newer() {
 /// F5. What eviction rewrites keeps its tags; with the last of what it covers a mark goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rewritten_keeps_its_tags_and_a_mark_goes_with_what_it_covers() {
-    let mut place = Place::new(4, 8);
+    let mut place = Place::new(4, 14);
+    (place.config.eviction, place.config.pinned_bytes) = (EvictionPolicy::Clock, Some(20_000));
     let mut cache = place.open().await;
     let fill = async |cache: &DiskCache, turn: u64, count: u64| {
         for n in 0..count {
             cache.set(format!("b/{turn}/{n}"), vec![0; 7_000]).await.unwrap();
-            for kept in 0..8 {
-                cache.get(format!("a/{kept}")).await.unwrap();
-            }
         }
         cache.sync().await.unwrap();
     };
     for n in 0..8 {
         cache.set_with(format!("a/{n}"), vec![0; 1_000], tagged(&["t", "u"])).await.unwrap();
+        // What is only read may find no room where eviction falls behind.
+        assert_eq!(cache.pin(format!("a/{n}")).await.unwrap(), PinOutcome::Pinned);
     }
-    fill(&cache, 0, 120).await;
+    fill(&cache, 0, 210).await;
     let stats = cache.stats().counts;
     assert!(stats.entries_reinserted >= 8 && stats.segments_evicted > 8, "{stats:?}");
     cache = place.reopen(cache, true).await;
@@ -218,7 +218,7 @@ async fn what_is_rewritten_keeps_its_tags_and_a_mark_goes_with_what_it_covers() 
         for n in 0..8 {
             assert!(!cache.contains(format!("a/{n}")).await.unwrap(), "a/{n} in turn {turn}");
         }
-        fill(&cache, turn, 60).await;
+        fill(&cache, turn, 120).await;
         cache = place.reopen(cache, turn == 1).await;
     }
     assert_eq!(cache.stats().purge_marks, 0, "{:?}", cache.stats());
@@ -226,7 +226,7 @@ async fn what_is_rewritten_keeps_its_tags_and_a_mark_goes_with_what_it_covers() 
     let mut heard = cache.evictions().await.unwrap();
     cache.set_with("listened", "v", tagged(&["t"])).await.unwrap();
     cache.purge_tag("t").await.unwrap();
-    fill(&cache, 9, 90).await;
+    fill(&cache, 9, 180).await;
     let reason = loop {
         let evicted = heard.next().await.expect("it is evicted");
         if evicted.key == "listened" {

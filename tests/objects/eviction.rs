@@ -1,14 +1,19 @@
 //! An object stays or goes as a whole.
 
-use esker::{Error, RefuseReason, SetOptions, SetOutcome};
+use esker::{Config, Error, EvictionPolicy, RefuseReason, SetOptions, SetOutcome};
 
 use super::common::settled;
-use super::{read_all, small, value, write};
+use super::{config, read_all, small, value, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_objects_go_whole_and_what_stays_is_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = small(dir.path()).open().await.unwrap();
+    let open = || {
+        // Whatever is read meanwhile.
+        let config = Config { eviction: EvictionPolicy::Fifo, ..config() };
+        small(dir.path()).config(config).open()
+    };
+    let cache = open().await.unwrap();
     let values: Vec<_> = (0..100).map(|n| value(n, 300_000)).collect();
     for n in 0..100 {
         assert!(write(&cache, &format!("key {n}"), &values[n], 40_000).await.is_stored());
@@ -31,10 +36,8 @@ async fn the_oldest_objects_go_whole_and_what_stays_is_whole() {
     // What is live is what the objects take.
     let (live, each) = (cache.stats().live_bytes, 300_000);
     assert!((objects * each..objects * (each + 12_000)).contains(&live), "{live} bytes of {objects} objects");
-    // What eviction dropped is kept besides.
     cache.close().await.unwrap();
-    let live = cache.stats().live_bytes;
-    let cache = small(dir.path()).open().await.unwrap();
+    let cache = open().await.unwrap();
     assert_eq!((cache.stats().objects, cache.stats().live_bytes), (objects, live), "{:?}", cache.recovery_report());
 }
 

@@ -14,7 +14,7 @@ mod streaming;
 use std::path::Path;
 
 use bytes::Bytes;
-use esker::{BackendKind, Builder, DiskCache, EntryReader, SetOptions, SetOutcome};
+use esker::{BackendKind, Builder, Config, DiskCache, EntryReader, SetOptions, SetOutcome};
 
 /// A value that differs at each position and from other values.
 pub fn value(n: u64, len: usize) -> Bytes {
@@ -25,9 +25,18 @@ pub fn value(n: u64, len: usize) -> Bytes {
 
 /// Segments of 256 KiB, chunks of 16 KiB.
 pub fn small(dir: &Path) -> Builder {
-    let config = esker::Config { chunk_len_bytes: 16 << 10, ..esker::Config::default() };
-    let builder = DiskCache::builder(dir).config(config);
-    builder.capacity_bytes(8 << 20).segment_len_bytes(256 << 10).backend(BackendKind::TokioFs)
+    DiskCache::builder(dir).config(config())
+}
+
+/// Its settings.
+pub fn config() -> Config {
+    Config {
+        capacity_bytes: 8 << 20,
+        segment_len_bytes: Some(256 << 10),
+        chunk_len_bytes: 16 << 10,
+        backend: BackendKind::TokioFs,
+        ..Config::default()
+    }
 }
 
 /// Writes a value in pieces of this length.
