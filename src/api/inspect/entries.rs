@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::escape::shown;
 use super::fold::{Fate, Fold, Newest};
-use super::object::{Files, Judge, Judged, stays};
+use super::object::{Files, Judge, Judged};
 use super::records::hex;
 use super::{Inspector, ObjectInfo};
 use crate::error::Result;
@@ -12,7 +12,7 @@ use crate::format::file_name::segment_name;
 use crate::format::length::class_bytes;
 use crate::format::record::{self, Defect, HEADER_BYTES, Header};
 use crate::format::tags::{self, Tags};
-use crate::types::{MAX_KEY_BYTES, MAX_TAGS, RecordKind};
+use crate::types::{MAX_KEY_BYTES, MAX_TAGS};
 
 /// Read of each record to begin with: most keys are shorter, with as many tags as there can be.
 const HEADER_AND_KEY_BYTES: usize = 512;
@@ -63,6 +63,8 @@ pub struct EntryInfo {
     pub tags: usize,
     /// Length of the whole value in bytes.
     pub value_len: u64,
+    /// Bytes that its record takes on disk, and the chunks of a whole value, those left out that another entry has too.
+    pub disk_bytes: u64,
     /// What a get would meet.
     pub state: EntryState,
     /// Name of the file that holds its record, or its head.
@@ -89,31 +91,18 @@ impl Inspector {
     /// # Errors
     /// As [`Inspector::summary`].
     pub async fn entries(&self, look: &mut (dyn FnMut(EntryInfo) + Send)) -> Result<u64> {
-        let manifest = self.manifest().await?;
-        let (fold, _) = self.fold(&manifest, Fold::of_all(manifest.cleared), &mut |_| {}).await?;
-        let own = fold.own(&manifest.seed);
-        let is_entry = |newest: &&Newest| fold.fate(newest, self.now).is_indexed() && Some(newest.at) != own;
-        let mut all: Vec<Newest> = fold.all().filter(is_entry).copied().collect();
-        all.sort_unstable_by_key(|newest| newest.at);
-        let mut judge = Judge::new(self, &manifest, &fold);
-        let mut files = Files::new(self);
+        let contents = self.contents().await?;
+        let mut entries = contents.entries();
         let mut count = 0;
-        for newest in &all {
-            let Some(mut entry) = self.entry(&fold, newest, &mut files).await? else { continue };
-            if newest.kind == RecordKind::Head {
-                let judged = judge.judge(newest).await?;
-                if !stays(&fold, newest, &judged) {
-                    continue;
-                }
-                entry.of_object(&mut judge, judged);
-            }
+        while let Some(entry) = entries.next().await? {
             count += 1;
             look(entry);
         }
         Ok(count)
     }
 
-    async fn entry(&self, fold: &Fold, newest: &Newest, files: &mut Files<'_>) -> Result<Option<EntryInfo>> {
+    /// What stands at the newest record of a digest; none if its segment is none.
+    pub(super) async fn entry(&self, fold: &Fold, newest: &Newest, files: &mut Files<'_>) -> Result<Option<EntryInfo>> {
         let Some((slot, id)) = fold.segment(newest.at) else { return Ok(None) };
         let mut bytes = files.read(slot, newest.at, HEADER_AND_KEY_BYTES).await?;
         // Of the metadata field the tags are needed.
@@ -147,6 +136,7 @@ impl Inspector {
             metadata_len: header.map_or(0, |h| u32::from(h.metadata_len)) - tags::tags_bytes(tags.len()) as u32,
             tags: tags.len(),
             value_len: header.map_or(0, |h| u64::from(h.value_len)),
+            disk_bytes: class_bytes(newest.at.class),
             state,
             file: segment_name(slot),
             offset: newest.at.offset(),
@@ -168,9 +158,12 @@ fn tags_of<'a>(header: &Header, bytes: &'a [u8]) -> Result<Tags<'a>, Defect> {
 
 impl EntryInfo {
     /// Says what the head stands for.
-    fn of_object(&mut self, judge: &mut Judge<'_>, judged: Judged) {
+    pub(super) fn of_object(&mut self, judge: &mut Judge<'_>, judged: Judged) {
         match judged {
-            Judged::Whole(head, ..) => self.object = head.object.as_ref().map(ObjectInfo::of),
+            Judged::Whole(head, _, chunks) => {
+                self.object = head.object.as_ref().map(ObjectInfo::of);
+                self.disk_bytes += chunks.iter().map(|at| class_bytes(at.class)).sum::<u64>();
+            }
             Judged::NotWhole(head) => {
                 self.object = head.object.and_then(|object| judge.describe(&object));
                 if self.state == EntryState::Served {

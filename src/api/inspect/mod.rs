@@ -32,6 +32,7 @@ use crate::format::file_name::parse_segment_name;
 use crate::format::manifest::Manifest;
 use crate::types::Millis;
 
+mod contents;
 mod entries;
 mod escape;
 mod examine;
@@ -46,6 +47,7 @@ mod value;
 mod verify;
 
 pub use crate::marks::PurgedBy;
+pub use contents::{Contents, Entries};
 pub use entries::{EntryInfo, EntryState};
 pub use escape::escape;
 pub use explain::{Explanation, Version};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::fold::{At, Fold, Newest};
+use super::fold::{At, Fate, Fold, Newest};
 use super::{Inspector, examine};
 use crate::backend::{DiskFile, exact};
 use crate::error::{Error, Result};
@@ -282,7 +282,18 @@ impl Inspector {
         fold: &Fold,
         look: &mut (dyn FnMut(&Newest, Judged) + Send),
     ) -> Result<()> {
-        let is_head = |n: &&Newest| n.kind == RecordKind::Head && fold.fate(n, self.now).is_indexed();
+        self.judge_heads_of(manifest, fold, Fate::is_indexed, look).await
+    }
+
+    /// Every head with such a fate.
+    pub(super) async fn judge_heads_of(
+        &self,
+        manifest: &Manifest,
+        fold: &Fold,
+        which: fn(Fate) -> bool,
+        look: &mut (dyn FnMut(&Newest, Judged) + Send),
+    ) -> Result<()> {
+        let is_head = |n: &&Newest| n.kind == RecordKind::Head && which(fold.fate(n, self.now));
         let mut heads: Vec<Newest> = fold.all().filter(is_head).copied().collect();
         heads.sort_unstable_by_key(|newest| newest.at);
         let mut judge = Judge::new(self, manifest, fold);

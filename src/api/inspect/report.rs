@@ -58,12 +58,18 @@ pub struct SegmentSummary {
     pub stream: Option<&'static str>,
     /// Whose streams' it is: digest of the namespace's name in hexadecimal; none if it is everybody's.
     pub group: Option<String>,
+    /// When it was begun, in unix milliseconds.
+    pub created: Option<u64>,
     /// Length of the file, in bytes.
     pub len_bytes: u64,
     /// Bytes of records that are served.
     pub live_bytes: u64,
     /// Bytes of the file that are not.
     pub dead_bytes: u64,
+    /// Of the dead bytes, those of entries that have expired, and would be live had they not.
+    pub expired_bytes: u64,
+    /// Of the live bytes, those of entries that have expired, and stay for what is older.
+    pub live_expired_bytes: u64,
     /// Records, served or not, pads not counted.
     pub records: u64,
     /// Records that are served, chunks of whole objects among them.
