@@ -48,7 +48,8 @@ pub fn cut_short(key: &[u8], fault: &ChunkFault) -> String {
     format!("the value of `{}` ends here, and is not whole: {}", words::name(key), chunk_fault(fault))
 }
 
-fn chunk_fault(fault: &ChunkFault) -> String {
+/// Which chunk it is, and what is wrong with it.
+pub fn chunk_fault(fault: &ChunkFault) -> String {
     format!("chunk {} ({} at {}): {}", grouped(fault.index), fault.file, fault.offset, fault.what)
 }
 

@@ -1,102 +1,24 @@
 //! `segdump`: looks into an Esker cache directory, and never writes. It opens files to read only, takes no lock, and
 //! works on a directory that a cache is using. All it knows is in [`esker::inspect`]; here it is put into words.
 //!
-//! Exit codes: 0 done, and for `verify` no damage; 1 damage, or for `get` a key that is not served; 2 usage or I/O.
+//! Exit codes: 0 done, and for `verify` no damage; 1 damage, or for `get` a key that is not served, or for `export` an entry
+//! that could not be read; 2 usage or I/O.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser};
 use esker::backend::tokio_fs::TokioFs;
 use esker::clock::{Clock, SystemClock};
 use esker::format::namespace::{prefix, split};
 use esker::inspect::{ChunkFault, EntryInfo, Finding, Inspector, Piece, RecordInfo, Value, Verdict, escape};
 
+use segdump::cli::{Cli, Command, Dir, Explain, Get};
 use segdump::lines::Lines;
-use segdump::{key, words};
-
-/// Looks into an Esker cache directory, and never writes.
-#[derive(Parser)]
-#[command(version, about, long_about = None, after_help = "Exit codes: 0 done (verify: no damage); 1 damage found, or \
-    the key is not served; 2 wrong usage or an I/O error.\nAll commands work on a directory in use; what its process \
-    has not written yet is not seen.")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// What the directory holds: entries, live and dead bytes, segments by state. Reads footers only
-    Summary(Dir),
-    /// One line for each segment file
-    Segments(Dir),
-    /// One line for each record of a segment file, pads and damaged places included
-    Records {
-        /// The segment file
-        segment: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// One line for each entry: a large value is one, however many chunks it has
-    Entries(Dir),
-    /// The value of a key, or why it is not served
-    Get(Get),
-    /// Every version of a key that is on disk: whether it is whole, which chunks are missing or damaged, and where
-    Explain(Explain),
-    /// Reads everything, and lists each damaged place by file and offset
-    Verify(Dir),
-}
-
-#[derive(Args)]
-struct Dir {
-    /// The cache's directory
-    dir: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Get {
-    /// The cache's directory
-    dir: PathBuf,
-    /// The key
-    key: String,
-    /// The key is given in hexadecimal
-    #[arg(long)]
-    hex: bool,
-    /// The namespace that the key is in
-    #[arg(long)]
-    namespace: Option<String>,
-    /// Print the value's bytes as they are, on a terminal too
-    #[arg(long, conflicts_with = "json")]
-    raw: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Explain {
-    /// The cache's directory
-    dir: PathBuf,
-    /// The key
-    key: String,
-    /// The key is given in hexadecimal
-    #[arg(long)]
-    hex: bool,
-    /// The namespace that the key is in
-    #[arg(long)]
-    namespace: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
+use segdump::{complain, diff, export, key, picture, progress, stats, unhex, words};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -113,11 +35,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// A line on stderr; paths in it come from anywhere. A stderr that is closed is nobody's loss.
-fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "segdump: {}", escape(text.as_bytes()));
 }
 
 fn inspector(dir: &Path) -> Inspector {
@@ -150,6 +67,18 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Get(args) => get(&mut out, &args).await?,
         Command::Explain(args) => explain(&mut out, &args).await?,
         Command::Verify(args) => verify(&mut out, &args).await?,
+        Command::Export(args) => export::run(&mut out, &inspector(&args.dir), &args).await?,
+        Command::Picture(args) => picture::run(&mut out, &inspector(&args.dir), &args, SystemClock.now().0).await?,
+        Command::Stats(args) => stats::run(&mut out, &inspector(&args.dir), &args, SystemClock.now().0).await?,
+        Command::Diff(args) => diff::run(&mut out, [inspector(&args.first), inspector(&args.second)], &args).await?,
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "segdump", &mut out);
+            ExitCode::SUCCESS
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut out)?;
+            ExitCode::SUCCESS
+        }
     };
     out.flush()?;
     Ok(code)
@@ -283,24 +212,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let nibble = |c: u8| char::from(c).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect();
-    if rest.is_empty() { bytes } else { None }
-}
-
 async fn verify(out: &mut impl Write, args: &Dir) -> Result<ExitCode> {
-    // indicatif draws on stderr, and only if that is a terminal.
-    let bar = indicatif::ProgressBar::new(0);
-    if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} segments, {eta} left") {
-        bar.set_style(style);
-    }
-    let mut progress = |p: esker::inspect::Progress| {
+    let bar = progress::bar("segments", 0);
+    let mut look = |p: esker::inspect::Progress| {
         bar.set_length(p.total);
         bar.set_position(p.done);
     };
-    let report = inspector(&args.dir).verify(&mut progress).await;
+    let report = inspector(&args.dir).verify(&mut look).await;
     bar.finish_and_clear();
     let report = report?;
     if args.json {

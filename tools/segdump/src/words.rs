@@ -298,12 +298,12 @@ pub(crate) fn time(millis: Option<u64>) -> String {
     at.map_or_else(|| format!("{millis} ms"), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-fn percent(part: u64, whole: u64) -> String {
+pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "-".into() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
 
 /// Bytes, in the largest unit that leaves no more than four digits before the point.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64;
     let mut unit = "bytes";
@@ -328,4 +328,9 @@ pub(crate) fn grouped(n: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A path, as text.
+pub(crate) fn path(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes())
 }

@@ -119,3 +119,54 @@ pub fn traces(dir: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
     all.sort();
     all
 }
+
+/// Keys that would do harm if they were taken at their word.
+pub const STRANGE: [&[u8]; 4] = [b"../../etc/passwd", b"/etc/passwd", b"<script>alert(1)</script>&\"'", HOSTILE];
+
+/// As many bytes as make an object of several segments.
+pub fn large() -> Vec<u8> {
+    (0..150_000u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+/// A filled and closed directory with strange keys, a namespace and an object in chunks besides.
+pub async fn strange() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = builder(dir.path()).open().await.unwrap();
+    fill(&cache).await;
+    for key in STRANGE {
+        cache.set(key, key.to_vec()).await.unwrap();
+    }
+    cache.namespace("<b>te/nant").unwrap().set("key 1", "of the tenant").await.unwrap();
+    let mut writer = cache.writer("large", SetOptions::new().metadata("meta")).await.unwrap();
+    for piece in large().chunks(7_000) {
+        writer.write_bytes(piece.to_vec().into()).await.unwrap();
+    }
+    assert!(writer.finish().await.unwrap().is_stored());
+    cache.close().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    dir
+}
+
+/// A directory without an entry.
+pub async fn empty() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    builder(dir.path()).open().await.unwrap().close().await.unwrap();
+    dir
+}
+
+/// Flips a bit in the value of a record that is served, and returns its key.
+pub fn damage_a_value(dir: &Path) -> String {
+    let (path, records) = sealed(dir);
+    // The first ones were replaced, deleted, expired.
+    let is_served = |key: &str| key.strip_prefix("key ").and_then(|n| n.parse().ok()).is_some_and(|n: u64| n > 20);
+    let record = records.iter().rev().find(|record| is_served(record["key"].as_str().unwrap())).unwrap();
+    flip(&path, record["offset"].as_u64().unwrap() + 500);
+    record["key"].as_str().unwrap().to_owned()
+}
+
+/// Asserts that nothing in it steers a terminal.
+pub fn assert_tame(bytes: &[u8]) {
+    let text = std::str::from_utf8(bytes).unwrap();
+    let steers = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    assert!(!text.contains(steers), "{text:?}");
+}
