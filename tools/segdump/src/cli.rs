@@ -46,6 +46,8 @@ pub enum Command {
     Stats(Dir),
     /// What two directories serve differently; exit code 1 if they do
     Diff(Diff),
+    /// The summary's figures again and again, and how they change
+    Watch(Watch),
     /// What a shell needs to complete this program's commands
     Completions(Completions),
     /// This program's manual page, for man
@@ -117,6 +119,25 @@ pub struct Diff {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `watch` takes.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The cache's directory
+    pub dir: PathBuf,
+    /// Seconds from one look to the next
+    #[arg(long, default_value_t = 2.0, value_parser = seconds, allow_negative_numbers = true)]
+    pub interval: f64,
+    /// Look so many times; without it, until it is ended
+    #[arg(long)]
+    pub count: Option<u64>,
+}
+
+/// A time that is worth waiting for.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.1..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("it must be 0.1 to 86400 seconds".into()) }
 }
 
 /// What `completions` takes.

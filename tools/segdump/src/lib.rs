@@ -16,6 +16,7 @@ pub mod progress;
 pub mod stats;
 pub mod svg;
 mod table;
+pub mod watch;
 pub mod words;
 
 /// A line on stderr; paths and keys in it come from anywhere. A stderr that is closed is nobody's loss.

@@ -18,7 +18,7 @@ use esker::inspect::{ChunkFault, EntryInfo, Finding, Inspector, Piece, RecordInf
 
 use segdump::cli::{Cli, Command, Dir, Explain, Get};
 use segdump::lines::Lines;
-use segdump::{complain, diff, export, key, picture, progress, stats, unhex, words};
+use segdump::{complain, diff, export, key, picture, progress, stats, unhex, watch, words};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -71,6 +71,10 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Picture(args) => picture::run(&mut out, &inspector(&args.dir), &args, SystemClock.now().0).await?,
         Command::Stats(args) => stats::run(&mut out, &inspector(&args.dir), &args, SystemClock.now().0).await?,
         Command::Diff(args) => diff::run(&mut out, [inspector(&args.first), inspector(&args.second)], &args).await?,
+        Command::Watch(args) => {
+            let look = || (inspector(&args.dir), SystemClock.now().0);
+            watch::run(&mut out, look, &args).await?
+        }
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "segdump", &mut out);
             ExitCode::SUCCESS

@@ -2,8 +2,9 @@
 
 mod support;
 
+use esker::SetOptions;
 use serde_json::Value;
-use support::{assert_tame, damage_a_value, empty, flip, json, large, sealed, segdump, strange, traces};
+use support::{assert_tame, builder, copy, damage_a_value, empty, flip, json, large, sealed, segdump, strange, traces};
 
 fn spread<'a>(stats: &'a Value, of: &str) -> &'a Value {
     stats["spread"].as_array().unwrap().iter().find(|one| one["of"] == of).unwrap()
@@ -66,6 +67,25 @@ async fn a_damaged_and_an_empty_directory_have_figures_too() {
     let out = segdump(&["stats", empty().await.path().to_str().unwrap()]);
     assert!(String::from_utf8(out.stdout).unwrap().starts_with("0 entries are served"));
     assert_eq!(segdump(&["stats", "/no/such/directory"]).status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chunks_of_an_object_expire_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = builder(dir.path()).open().await.unwrap();
+    let short = SetOptions::new().ttl(std::time::Duration::from_millis(1_500));
+    let mut writer = cache.writer("brief", short).await.unwrap();
+    writer.write_bytes(large().into()).await.unwrap();
+    assert!(writer.finish().await.unwrap().is_stored());
+    cache.sync().await.unwrap();
+    // The cache itself would free what has expired.
+    let copy = copy(dir.path());
+    tokio::time::sleep(std::time::Duration::from_millis(2_600)).await;
+    let (_, stats) = json("stats", copy.path());
+    let streams = stats["streams"].as_object().unwrap();
+    let expired: u64 = streams.values().map(|one| one["expired"].as_u64().unwrap()).sum();
+    assert!(expired > large().len() as u64, "{stats:#}");
+    cache.close().await.unwrap();
 }
 
 #[test]
