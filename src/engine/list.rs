@@ -49,12 +49,12 @@ impl Engine {
     pub async fn entry_stats(&self, key: &[u8]) -> Result<Option<EntryStats>> {
         let digest = self.check_key(key)?;
         turn::give_way().await;
-        let lookup = || self.index.lookup(digest);
-        if lookup().is_none() {
-            let item = self.log.held.get(digest, false).map(|(item, _)| item);
-            return Ok(item.filter(|item| item.key() == key).and_then(|item| self.stats_of_held(&item)));
+        // In this order: what is held goes to the disk, and never back.
+        if let Some((item, _)) = self.log.held.get(digest, false) {
+            return Ok(if item.key() == key { self.stats_of_held(&item) } else { None });
         }
-        Ok(self.listed(lookup).await.filter(|listed| listed.key == key).map(|listed| listed.stats))
+        let listed = self.listed(|| self.index.lookup(digest)).await;
+        Ok(listed.filter(|listed| listed.key == key).map(|listed| listed.stats))
     }
 
     /// All entries whose keys on disk begin with `prefix`.
