@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::hook::{Hook, Hooked};
@@ -133,11 +133,12 @@ async fn a_value_in_chunks_is_pinned_as_a_whole() {
 }
 
 /// Pins the next of these keys before each read, but for those that this makes.
-fn pins_at_reads(cache: &Arc<OnceLock<DiskCache>>, keys: usize, outcomes: &Arc<Mutex<Vec<PinOutcome>>>) -> Hook {
+fn pins_at_reads(cache: &Arc<Mutex<Option<DiskCache>>>, keys: usize, outcomes: &Arc<Mutex<Vec<PinOutcome>>>) -> Hook {
     let (cache, outcomes, is_busy) = (cache.clone(), outcomes.clone(), AtomicBool::new(false));
     let (busy, next) = (Arc::new(is_busy), Arc::new(AtomicUsize::new(0)));
     Arc::new(move |kind, _| {
-        let cache = cache.get().filter(|_| kind == OpKind::Read && !busy.swap(true, Ordering::SeqCst))?.clone();
+        let cache = cache.lock().unwrap().clone();
+        let cache = cache.filter(|_| kind == OpKind::Read && !busy.swap(true, Ordering::SeqCst))?;
         let (n, outcomes, busy) = (next.fetch_add(1, Ordering::SeqCst), outcomes.clone(), busy.clone());
         Some(Box::pin(async move {
             if n < keys {
@@ -172,7 +173,7 @@ async fn what_is_pinned_while_its_segment_is_being_emptied_stays() {
             assert!(stream(&cache, &format!("late {n}"), vec![n as u8; len]).await.is_stored());
         }
         cache.sync().await.unwrap();
-        assert!(cell.set(cache.clone()).is_ok());
+        *cell.lock().unwrap() = Some(cache.clone());
         churn(&cache, 3).await;
         let outcomes = outcomes.lock().unwrap().clone();
         let pinned = outcomes.iter().filter(|outcome| **outcome == PinOutcome::Pinned).count();
@@ -182,6 +183,8 @@ async fn what_is_pinned_while_its_segment_is_being_emptied_stays() {
             let hit = cache.get(format!("late {n}")).await.unwrap();
             assert_eq!(hit.expect("it is pinned").value()[..], vec![n as u8; len], "{len}, {with_deletes}: {n}");
         }
+        // The cache holds the hook.
+        *cell.lock().unwrap() = None;
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::hook::{Hook, Hooked};
@@ -247,10 +247,11 @@ async fn a_delete_between_forgetting_and_freeing_holds() {
 async fn a_slow_get_does_not_bury_what_replaced_an_expired_entry() {
     let (sim, clock) = (Sim::new(4), Arc::new(ManualClock::new(Millis(1_700_000_000_000))));
     sim.set_faults(FaultPlan { read_now: ReadNow::WouldBlock, ..FaultPlan::default() });
-    let (armed, cell) = (Arc::new(AtomicBool::new(false)), Arc::<OnceLock<DiskCache>>::default());
+    let (armed, cell) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Option<DiskCache>>>::default());
     let (is_armed, inside) = (armed.clone(), cell.clone());
     let hook: Hook = Arc::new(move |op, _: &Path| {
-        let cache = inside.get().filter(|_| op == OpKind::Read && is_armed.swap(false, Ordering::SeqCst))?.clone();
+        let cache = inside.lock().expect("the cache").clone();
+        let cache = cache.filter(|_| op == OpKind::Read && is_armed.swap(false, Ordering::SeqCst))?;
         let set: IoFuture<()> = Box::pin(async move {
             assert!(cache.set("k", "new").await.expect("set").is_stored());
             Ok(())
@@ -259,7 +260,7 @@ async fn a_slow_get_does_not_bury_what_replaced_an_expired_entry() {
     });
     let backend = Hooked { inner: Arc::new(sim.clone()), hook, linger: Duration::ZERO };
     let cache = builder(backend).clock(clock.clone()).open().await.expect("open");
-    assert!(cell.set(cache.clone()).is_ok());
+    *cell.lock().expect("the cache") = Some(cache.clone());
     let options = synced().ttl(Duration::from_secs(1));
     assert!(cache.set_with("k", "old", options).await.expect("set").is_stored());
     clock.advance(1_000);
@@ -267,4 +268,6 @@ async fn a_slow_get_does_not_bury_what_replaced_an_expired_entry() {
     let _ = cache.get("k").await.expect("get");
     assert!(!armed.load(Ordering::SeqCst), "nothing came between");
     assert_eq!(cache.get("k").await.expect("get").expect("it is there").value()[..], b"new"[..]);
+    // The cache holds the hook.
+    *cell.lock().expect("the cache") = None;
 }
