@@ -54,7 +54,7 @@ impl DiskCache {
     ///
     /// It is steady while the cache works: an entry that is there all the time, unchanged, is listed once, wherever eviction moves
     /// it; one that comes or goes meanwhile is listed or not. What is held in memory (`AdmissionPolicy::SecondUse`) is not listed. It takes
-    /// up to 2 MiB, or twelve bytes for each entry of a shard of the index if that is more.
+    /// up to 2 MiB, or 32 bytes for each entry of a shard of the index if that is more.
     ///
     /// # Errors
     /// `Closed`, `OpenFailed`.

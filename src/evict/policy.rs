@@ -3,15 +3,13 @@
 
 use std::cmp::Reverse;
 
+use crate::index::MAX_HITS;
 use crate::segment::Stream;
 use crate::types::{EvictionPolicy, Group, Millis, SegmentId};
 
 /// Hits that an entry needs to get from the log of new entries to the main one. It was written once, so this is its third
 /// use.
 const PROMOTED_AT: u8 = 2;
-
-/// What an entry's counter holds at most.
-const MAX_HITS: u8 = 3;
 
 /// What is read or written now counts as read so often.
 pub const IN_USE: u8 = u8::MAX;

@@ -20,6 +20,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::types::Digest;
 pub use crate::types::Location;
+pub use slot::MAX_HITS;
 use slot::{HASH_BITS, Slot};
 use table::Table;
 
@@ -192,7 +193,7 @@ impl Index {
     /// The entries of a shard as they are at one moment, under its lock.
     pub fn entries_of(&self, shard: usize) -> Vec<(Name, Found)> {
         let Some(tables) = self.shards.get(shard).map(|shard| shard.tables.lock()) else { return Vec::new() };
-        let named = |table: usize, slot: &slot::Slot| (Name(Route { shard, table, hash: slot.hash() }), slot.found());
+        let named = |table: usize, slot: &Slot| (Name(Route { shard, table, hash: slot.hash() }), slot.found());
         tables.iter().enumerate().flat_map(|(n, table)| table.iter().map(move |slot| named(n, slot))).collect()
     }
 

@@ -17,7 +17,7 @@ const HITS_BITS: u32 = 2;
 const OLDER_SHIFT: u32 = HITS_SHIFT + HITS_BITS;
 
 /// The highest count of hits that a slot keeps.
-pub(super) const MAX_HITS: u8 = mask(HITS_BITS) as u8;
+pub const MAX_HITS: u8 = mask(HITS_BITS) as u8;
 
 const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
