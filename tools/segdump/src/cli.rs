@@ -64,9 +64,9 @@ pub struct Dir {
     pub json: bool,
 }
 
-/// What `get` takes.
+/// A key in a directory.
 #[derive(Debug, Args)]
-pub struct Get {
+pub struct Key {
     /// The cache's directory
     pub dir: PathBuf,
     /// The key
@@ -77,6 +77,14 @@ pub struct Get {
     /// The namespace that the key is in
     #[arg(long)]
     pub namespace: Option<String>,
+}
+
+/// What `get` takes.
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Which key
+    #[command(flatten)]
+    pub of: Key,
     /// Print the value's bytes as they are, on a terminal too
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
@@ -88,16 +96,9 @@ pub struct Get {
 /// What `explain` takes.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// The cache's directory
-    pub dir: PathBuf,
-    /// The key
-    pub key: String,
-    /// The key is given in hexadecimal
-    #[arg(long)]
-    pub hex: bool,
-    /// The namespace that the key is in
-    #[arg(long)]
-    pub namespace: Option<String>,
+    /// Which key
+    #[command(flatten)]
+    pub of: Key,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

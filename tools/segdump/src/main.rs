@@ -16,7 +16,7 @@ use esker::clock::{Clock, SystemClock};
 use esker::format::namespace::{prefix, split};
 use esker::inspect::{ChunkFault, EntryInfo, Finding, Inspector, Piece, RecordInfo, Value, Verdict, escape};
 
-use segdump::cli::{Cli, Command, Dir, Explain, Get};
+use segdump::cli::{Cli, Command, Dir, Explain, Get, Key};
 use segdump::lines::Lines;
 use segdump::{complain, diff, export, key, picture, progress, stats, unhex, watch, words};
 
@@ -120,8 +120,8 @@ async fn entries(out: &mut (impl Write + Send), args: &Dir) -> Result<ExitCode> 
 }
 
 async fn get(out: &mut impl Write, args: &Get) -> Result<ExitCode> {
-    let key = key_of(&args.key, args.hex, args.namespace.as_deref())?;
-    let inspector = inspector(&args.dir);
+    let key = key_of(&args.of)?;
+    let inspector = inspector(&args.of.dir);
     let finding = inspector.get(&key).await?;
     let is_served = finding.verdict == Verdict::Served;
     let shape = match (args.json, args.raw || !io::stdout().is_terminal()) {
@@ -148,9 +148,10 @@ async fn get(out: &mut impl Write, args: &Get) -> Result<ExitCode> {
 }
 
 /// The key as it stands on disk.
-fn key_of(text: &str, is_hex: bool, namespace: Option<&str>) -> Result<Vec<u8>> {
-    let key = if is_hex { unhex(text).context("KEY is not hexadecimal")? } else { text.as_bytes().to_vec() };
-    let prefix = match namespace {
+fn key_of(args: &Key) -> Result<Vec<u8>> {
+    let text = &args.key;
+    let key = if args.hex { unhex(text).context("KEY is not hexadecimal")? } else { text.as_bytes().to_vec() };
+    let prefix = match &args.namespace {
         Some(name) => prefix(name).context("a namespace's name has 1 to 64 bytes")?,
         None => Vec::new(),
     };
@@ -201,8 +202,8 @@ async fn write_value(out: &mut impl Write, mut value: Value<'_>, shape: Shape) -
 }
 
 async fn explain(out: &mut impl Write, args: &Explain) -> Result<ExitCode> {
-    let key = key_of(&args.key, args.hex, args.namespace.as_deref())?;
-    let explanation = inspector(&args.dir).explain(&key).await?;
+    let key = key_of(&args.of)?;
+    let explanation = inspector(&args.of.dir).explain(&key).await?;
     if args.json {
         json(out, &explanation)?;
     } else {
